@@ -1,0 +1,1 @@
+"""One conversation, its history, and the models that are live."""

@@ -1,0 +1,1 @@
+"""The shared kernel: values, events, errors, commands, paths, files. No torch, no rich."""

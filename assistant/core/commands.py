@@ -1,0 +1,222 @@
+"""One command table for every door: the numbered menu, ``ft:`` in the chat, the shell, and the help."""
+
+import argparse
+import difflib
+import importlib
+import logging
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn, Protocol
+
+from assistant.core.errors import PZ2Error, UsageError, from_os_error
+from assistant.core.events import Event, Failed, Finished
+from assistant.core.paths import Paths
+
+Kind = Literal["text", "int", "float", "flag"]
+_TYPES: dict[str, type] = {"text": str, "int": int, "float": float}
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One word or flag of a command.
+
+    A positional one stands by itself, any other as ``--name``. ``required`` ones are asked for in a terminal.
+    ``rest`` takes everything that follows as one text; ``many`` takes several values.
+    """
+
+    name: str
+    help: str
+    kind: Kind = "text"
+    positional: bool = False
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    many: bool = False
+    rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """A line of the numbered menu: what it is called, and the words it stands for."""
+
+    number: int
+    label: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, declared once. ``target`` is ``package.module:function``, imported when the command is first used."""
+
+    name: str
+    summary: str
+    target: str
+    params: tuple[Param, ...] = ()
+    menu: tuple[MenuItem, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+class Questions(Protocol):
+    """How a command asks the person in front of it, when there is one."""
+
+    def text(self, question: str, default: str = "") -> str:
+        """A line of text."""
+
+    def choice(self, question: str, options: Sequence[str], default: str | None = None) -> str:
+        """One of the options."""
+
+    def confirm(self, question: str, default: bool = False) -> bool:
+        """Yes or no."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a handler is given besides its own words.
+
+    ``questions`` is None when nobody can be asked (a pipe, ``--json``); ``chat`` is the running conversation (assistant.chat.session.Session), if there is one.
+    """
+
+    paths: Paths
+    questions: Questions | None = None
+    chat: Any = None
+    json: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The commands of one door."""
+
+    commands: tuple[Command, ...]
+
+    def find(self, name: str) -> Command:
+        """The command of that name or alias; an unknown one is a UsageError with the nearest right one."""
+        for command in self.commands:
+            if name == command.name or name in command.aliases:
+                return command
+        known = [command.name for command in self.commands]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else f"Known commands: {', '.join(known)}."
+        raise UsageError(f"There is no command '{name}'.", hint)
+
+    def menu(self) -> list[tuple[MenuItem, Command]]:
+        """The numbered menu, in order; a number whose part is not built is absent."""
+        items = [(item, command) for command in self.commands for item in command.menu]
+        return sorted(items, key=lambda pair: pair[0].number)
+
+    def numbered(self, number: int) -> list[str]:
+        """The words a menu number stands for; an unknown number is a UsageError."""
+        for item, command in self.menu():
+            if item.number == number:
+                return [command.name, *item.words]
+        numbers = ", ".join(str(item.number) for item, _ in self.menu())
+        raise UsageError(f"{number} is not in the menu.", f"Choose one of {numbers}, or 0 to go back.")
+
+    def run(self, words: Sequence[str], context: Context) -> Iterator[Event]:
+        """Run one command line. This is the only place where an unexpected error is caught; the last event is Finished."""
+        finished = False
+        try:
+            command = self.find(words[0])
+            values = parse(command, words[1:], context.questions)
+            for event in _load(command.target)(context, **values):
+                yield event
+                finished = isinstance(event, Finished)
+            if not finished:
+                yield Finished(0)
+        except PZ2Error as error:
+            logging.getLogger("pz2").info("%s: %s", " ".join(words), error.what)
+            yield Failed(error.what, error.fix)
+            yield Finished(2)
+        except OSError as error:
+            logging.getLogger("pz2").exception("%s", " ".join(words))
+            known = from_os_error(error)
+            yield Failed(known.what, known.fix)
+            yield Finished(2)
+        except Exception as error:
+            logging.getLogger("pz2").exception("%s", " ".join(words))
+            yield Failed(
+                f"`{words[0]}` stopped on an unexpected error: {type(error).__name__}: {error}",
+                f"Details are in {context.paths.logs / 'pz2.log'}.",
+            )
+            yield Finished(2)
+
+
+def parse(command: Command, words: Sequence[str], questions: Questions | None = None) -> dict[str, Any]:
+    """The values of a command's parameters from its words.
+
+    Wrong words are a UsageError; a missing required one is asked for when ``questions`` is given, else a UsageError.
+    """
+    if command.params and command.params[0].rest:
+        values = {command.params[0].name: " ".join(words)}
+    else:
+        values = vars(_parser(command).parse_args(list(words)))
+    for param in command.params:
+        if values.get(param.name) in (None, "", []) and param.required:
+            if questions is None:
+                raise UsageError(f"`{command.name}` needs {_shown(param)} ({param.help}).", f"Usage: {usage(command)}")
+            values[param.name] = _ask(param, questions)
+    return values
+
+
+def split(line: str) -> list[str]:
+    """A typed line as words, quotes respected; an open quote is a UsageError."""
+    try:
+        return shlex.split(line.replace("\\", "\\\\"))
+    except ValueError as error:
+        raise UsageError(f"This line cannot be read ({error}).", "Close the quote.") from error
+
+
+def usage(command: Command) -> str:
+    """One line that shows a command's words and flags."""
+    parts = [command.name]
+    for param in command.params:
+        shown = _shown(param) if param.kind == "flag" or param.positional else f"{_shown(param)} {param.name.upper()}"
+        parts.append(shown if param.required else f"[{shown}]")
+    return " ".join(parts)
+
+
+def _shown(param: Param) -> str:
+    if param.positional:
+        return "|".join(param.choices) if param.choices else param.name.upper()
+    return f"--{param.name}"
+
+
+def _ask(param: Param, questions: Questions) -> Any:
+    if param.choices:
+        return questions.choice(param.help, param.choices, param.default)
+    text = questions.text(param.help, str(param.default or ""))
+    if not text:
+        raise UsageError(f"{param.help}: nothing was given.", "Type a value.")
+    try:
+        return _TYPES[param.kind](text)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is not a number.", f"{param.help} is a whole number or a decimal.") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"`{self.prog}`: {message}.", f"Usage: {self.usage}")
+
+
+def _parser(command: Command) -> _Parser:
+    parser = _Parser(prog=command.name, usage=usage(command), add_help=False, allow_abbrev=False)
+    for param in command.params:
+        extra: dict[str, Any] = {"default": param.default, "help": param.help}
+        names = dict.fromkeys((f"--{param.name}", f"--{param.name.replace('_', '-')}"))
+        if param.kind == "flag":
+            parser.add_argument(*names, action="store_true", dest=param.name, help=param.help)
+            continue
+        extra["type"] = _TYPES[param.kind]
+        if param.choices:
+            extra["choices"] = param.choices
+        if param.positional:
+            parser.add_argument(param.name, nargs="*" if param.many else "?", **extra)
+        else:
+            parser.add_argument(*names, dest=param.name, nargs="+" if param.many else None, **extra)
+    return parser
+
+
+def _load(target: str) -> Callable[..., Iterator[Event]]:
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)

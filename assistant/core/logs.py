@@ -1,0 +1,22 @@
+"""The log file: where tracebacks go."""
+
+import logging
+from logging.handlers import RotatingFileHandler
+
+from assistant.core.paths import Paths
+
+
+def start(paths: Paths) -> None:
+    """Write the program's log to ``logs/pz2.log`` (three files of at most 1 MB); a folder that cannot be written is no reason to stop."""
+    logger = logging.getLogger("pz2")
+    if logger.handlers:
+        return
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        paths.logs.mkdir(parents=True, exist_ok=True)
+        handler: logging.Handler = RotatingFileHandler(paths.logs / "pz2.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
+    except OSError:
+        handler = logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    logger.addHandler(handler)

@@ -1,0 +1,218 @@
+"""llama.cpp through xllamacpp: the live engine where there is no GPU. No torch in this process.
+
+Facts about xllamacpp 2026.10 that shape this file, each tried (docs/LOG.md):
+the prompt cache is not keyed by adapter, so every adapter has a slot of its own and the shared RAM cache is off; a server opens
+an HTTP door, so it is a Unix socket in a private folder with a random key (Windows: a loopback port with the key);
+adapters are fixed when a server is made, so a new adapter means a new server over the same mapped weights.
+"""
+
+import json
+import os
+import queue
+import secrets
+import shutil
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from assistant.core.errors import ModelError
+from assistant.core.prompts import ChatML
+from assistant.core.values import Adapter, Sampling, Token
+from assistant.engine.base import Base, Generated, Stop
+
+# Small, so that a long prefill can be interrupted within some 400 ms.
+PREFILL_BATCH = 128
+# The router reads a question's last hidden state; longer questions are cut from the front.
+READER_TOKENS = 512
+TOP = 5
+
+
+class LlamaEngine:
+    """One mapped base; slot 0 is the bare base, slot i the i-th adapter."""
+
+    name = "llama"
+
+    def __init__(self, base: Base, context_tokens: int) -> None:
+        if base.gguf is None or base.tokenizer_json is None:
+            raise ModelError(f"The base {base.name} has no GGUF file.", "Set `engine: hf` in model_config.yaml.")
+        check_gguf(base.gguf)
+        self.format = ChatML.load(base.tokenizer_json)
+        self.context_tokens = context_tokens
+        self._gguf = base.gguf
+        self._adapters: list[str] = []
+        self._door = tempfile.mkdtemp(prefix="pz2-")
+        self._server: Any = self._make([])
+        self._reader: Any = None
+        self._lock = threading.Lock()
+
+    def set_adapters(self, adapters: Sequence[Adapter]) -> None:
+        """Make exactly these adapters resident."""
+        keys = [adapter.key for adapter in adapters]
+        if keys == self._adapters:
+            return
+        paths = [adapter.folder / "adapter.gguf" for adapter in adapters]
+        for path in paths:
+            check_gguf(path)
+        server = self._make(paths)
+        with self._lock:
+            self._server, self._adapters = server, keys
+
+    def stream(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling, stop: Stop) -> Iterator[Token]:
+        """The answer's tokens. The request runs on a thread of its own: an interrupt inside its callback would be swallowed."""
+        request = self._request(prompt, adapter, sampling)
+        items: queue.Queue[Token | Exception | None] = queue.Queue()
+        closing = threading.Event()
+        worker = threading.Thread(target=self._work, args=(request, items, lambda: closing.is_set() or stop()), daemon=True)
+        worker.start()
+        try:
+            while (item := _get(items)) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            closing.set()
+            worker.join()
+
+    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
+        """Whole answers, one after the other."""
+        answers = []
+        for prompt in prompts:
+            tokens = list(self.stream(prompt, adapter, sampling, lambda: False))
+            stopped = "length" if len(tokens) >= sampling.max_tokens else "end"
+            text = "".join(token.text for token in tokens)
+            answers.append(Generated(text, tuple(t.id for t in tokens), tuple(t.logprob for t in tokens), stopped))
+        return answers
+
+    def embed(self, prompt: Sequence[int]) -> list[float]:
+        """The bare base's last hidden state at the last token. A server of its own: an embedding wipes the slot it lands on."""
+        if self._reader is None:
+            self._reader = self._make([], reader=True)
+        answer = self._reader.handle_embeddings({"input": list(prompt[-READER_TOKENS:])})
+        _raise_on_error(answer)
+        return answer["data"][0]["embedding"]
+
+    def release(self) -> None:
+        """Drop the servers and their private folder."""
+        with self._lock:
+            self._server = self._reader = None
+        shutil.rmtree(self._door, ignore_errors=True)
+
+    def _work(self, request: dict[str, Any], items: "queue.Queue[Token | Exception | None]", stop: Stop) -> None:
+        def receive(event: dict[str, Any]) -> bool:
+            try:
+                _raise_on_error(event)
+                for token in _tokens(event, self.format.end_id):
+                    items.put(token)
+            except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+                items.put(error)
+                return True
+            return stop()
+
+        try:
+            with self._lock:
+                if not stop():
+                    self._server.handle_completions(request, receive)
+            items.put(None)
+        except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+            items.put(ModelError(f"llama.cpp could not answer ({error}).", "Try again; if it stays, set `engine: hf`."))
+
+    def _request(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling) -> dict[str, Any]:
+        if adapter is not None and adapter not in self._adapters:
+            raise ModelError(f"The adapter {adapter} is not loaded.", "This is a fault of PZ2; please report it.")
+        if len(prompt) + sampling.max_tokens > self.context_tokens:
+            raise ModelError(
+                f"The prompt has {len(prompt)} tokens and the answer may have {sampling.max_tokens}; the context holds {self.context_tokens}.",
+                "Ask something shorter, or raise chat.context_tokens in model_config.yaml.",
+            )
+        return {
+            "prompt": list(prompt),
+            "id_slot": self._adapters.index(adapter) + 1 if adapter else 0,
+            # Every request names every adapter: what is not named keeps its last scale.
+            "lora": [{"id": number, "scale": 1.0 if key == adapter else 0.0} for number, key in enumerate(self._adapters)],
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": 40,
+            "min_p": 0.0,
+            "repeat_penalty": sampling.repeat_penalty,
+            "seed": sampling.seed,
+            "n_probs": TOP,
+            "cache_prompt": True,
+            "return_progress": True,
+            "stream": True,
+        }
+
+    def _make(self, adapters: Sequence[Path], reader: bool = False) -> Any:
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self._gguf)
+        params.n_parallel = 1 if reader else 1 + len(adapters)
+        params.n_ctx = READER_TOKENS if reader else self.context_tokens * params.n_parallel
+        params.n_batch = params.n_ubatch = READER_TOKENS if reader else PREFILL_BATCH
+        params.cache_ram_mib = 0
+        params.fit_params = params.warmup = params.ui = False
+        params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+        params.cors_origins = ""
+        params.api_keys = [secrets.token_urlsafe(32)]
+        params.n_threads_http = 1
+        if os.name != "nt":
+            params.hostnames = [os.path.join(self._door, f"{secrets.token_hex(4)}.sock")]
+        params.verbosity = -1
+        if reader:
+            params.embedding = True
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in adapters]
+        try:
+            server = xllamacpp.Server(params)
+        except (RuntimeError, ValueError) as error:
+            names = ", ".join(str(path) for path in adapters) or str(self._gguf)
+            raise ModelError(f"llama.cpp could not load {names} ({error}).", "The file is damaged or belongs to another base; use another version.") from error
+        if not reader:
+            # One token each: a server that has served nothing can deadlock when it is dropped.
+            server.handle_completions({"prompt": [self.format.start_id], "max_tokens": 1, "cache_prompt": False, "id_slot": 0})
+        return server
+
+
+def check_gguf(path: Path) -> None:
+    """Whether a file is there and begins like GGUF; llama.cpp's own errors give no reason."""
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist.", "Use another version, or train the model again.")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if len(head) < 8 or head[:4] != b"GGUF" or struct.unpack("<I", head[4:])[0] not in (2, 3):
+        raise ModelError(f"{path} is not a GGUF file.", "The file is damaged; use another version, or train the model again.")
+
+
+def _get(items: "queue.Queue[Token | Exception | None]") -> Token | Exception | None:
+    while True:
+        try:
+            # With a time-out, so that Ctrl-C is heard on Windows too.
+            return items.get(timeout=0.2)
+        except queue.Empty:
+            continue
+
+
+def _tokens(event: dict[str, Any], end_id: int) -> Iterator[Token]:
+    choice = event["choices"][0]
+    logprobs = choice.get("logprobs") or {}
+    text = choice.get("text", "")
+    for entry in logprobs.get("content") or []:
+        if entry["id"] == end_id:
+            continue
+        top = tuple((other["id"], other["logprob"]) for other in entry["top_logprobs"])
+        yield Token(entry["id"], text, entry["logprob"], top)
+        text = ""
+    if text:
+        # The last bytes of a character that was held back come without a token of their own.
+        yield Token(-1, text, 0.0)
+
+
+def _raise_on_error(answer: Any) -> None:
+    if isinstance(answer, str):
+        answer = json.loads(answer)
+    if isinstance(answer, dict) and (error := answer.get("error")):
+        raise ModelError(f"llama.cpp refused the request: {error.get('message', error)}.", "Ask something shorter, or start a new chat with `new:`.")

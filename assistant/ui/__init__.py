@@ -1,0 +1,1 @@
+"""The screen: the only place that knows rich, questionary and prompt_toolkit."""

@@ -1,0 +1,1 @@
+"""The offline side of PZ2: datasets, training, evaluation. It emits events and draws nothing."""

@@ -1,0 +1,89 @@
+"""The offline half of the command table: names, words and targets. Imports nothing heavy."""
+
+from assistant.core.commands import Command, MenuItem, Param, Registry
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "generate",
+        "write the English training files from the corpus",
+        "finetuning.data.generate:run",
+        (
+            Param("size", "how many unified training rows to write (default: what the corpus gives)", "int"),
+            Param("seed", "the number that fixes every choice", "int", default=42),
+            Param("categories", "only these categories", choices=("qna", "technical", "general"), many=True),
+            Param("out", "another folder than datasets/processed_english"),
+        ),
+        (MenuItem(1, "Generate the English datasets"),),
+    ),
+    Command(
+        "validate",
+        "check the datasets and name the file and line of every fault",
+        "finetuning.data.validate:run",
+        (Param("path", "a dataset folder (default: datasets/processed_english)", positional=True),),
+        (MenuItem(2, "Validate the datasets"),),
+    ),
+    Command(
+        "data",
+        "statistics, a preview, or the loss mask of a row",
+        "finetuning.data.look:run",
+        (
+            Param("view", "what to show", positional=True, choices=("stats", "preview", "mask"), default="stats"),
+            Param("name", "the dataset", default="processed_english"),
+            Param("file", "one file of it"),
+            Param("row", "the row, counted from 1", "int", default=1),
+        ),
+        (MenuItem(3, "Look at the data: statistics, preview, loss mask"),),
+    ),
+    Command(
+        "train",
+        "train a model, prove it, and make it live",
+        "finetuning.training.commands:train",
+        (
+            Param("model", "which model: unified, qna, technical, or a domain of yours", positional=True, required=True),
+            Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
+            Param("max_steps", "stop after so many steps", "int"),
+            Param("epochs", "passes over the rows", "float"),
+            Param("learning_rate", "size of a step", "float"),
+            Param("batch_size", "rows a step", "int"),
+            Param("seed", "the number that fixes every choice", "int"),
+            Param("promote", "make it live when it is done, without asking", "flag"),
+            Param("detach", "return at once and let it run", "flag"),
+        ),
+        (
+            MenuItem(6, "Train the qna specialist", ("qna",)),
+            MenuItem(7, "Train the technical specialist", ("technical",)),
+            MenuItem(8, "Train the unified model", ("unified",)),
+            MenuItem(9, "Train the unified model, quick", ("unified", "--preset", "fast")),
+        ),
+    ),
+    Command("status", "what is trained, live and recommended next", "finetuning.status:run", (), (MenuItem(12, "Status"),)),
+    Command(
+        "switch",
+        "pin the model that answers, make a version live, or return to auto",
+        "finetuning.live:switch",
+        (
+            Param("model", "auto, base, unified, qna, technical, or a domain of yours", positional=True, required=True),
+            Param("version", "the version to make live, for example 0002", positional=True),
+        ),
+        (MenuItem(13, "Switch the live model, or back to auto"),),
+    ),
+    Command(
+        "rollback",
+        "put the version before back",
+        "finetuning.live:rollback",
+        (Param("model", "which model", positional=True, required=True),),
+        (MenuItem(14, "Roll a model back"),),
+    ),
+    Command(
+        "jobs",
+        "training runs: list, follow, resume, cancel or delete",
+        "finetuning.training.commands:jobs",
+        (
+            Param("action", "what to do", positional=True, choices=("list", "follow", "resume", "cancel", "delete"), default="list"),
+            Param("run", "which run (default: the newest)", positional=True),
+        ),
+        (MenuItem(17, "Jobs: follow, resume, cancel"),),
+    ),
+)
+
+REGISTRY = Registry(COMMANDS)

@@ -1,0 +1,1 @@
+"""Datasets: generate, validate, look at."""

@@ -1,0 +1,1 @@
+"""Training runs in their own process."""
