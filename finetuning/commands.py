@@ -19,7 +19,10 @@ COMMANDS: tuple[Command, ...] = (
         "validate",
         "check the datasets and name the file and line of every fault",
         "finetuning.data.validate:run",
-        (Param("path", "a dataset folder (default: datasets/processed_english)", positional=True),),
+        (
+            Param("path", "a dataset folder or file (default: datasets/processed_english)", positional=True),
+            Param("strict", "warnings count as faults too", "flag"),
+        ),
         (MenuItem(2, "Validate the datasets"),),
     ),
     Command(
@@ -56,11 +59,11 @@ COMMANDS: tuple[Command, ...] = (
             MenuItem(9, "Train the unified model, quick", ("unified", "--preset", "fast")),
         ),
     ),
-    Command("status", "what is trained, live and recommended next", "finetuning.status:run", (), (MenuItem(12, "Status"),)),
+    Command("status", "what is trained, live and recommended next", "assistant.chat.models:status", (), (MenuItem(12, "Status"),)),
     Command(
         "switch",
         "pin the model that answers, make a version live, or return to auto",
-        "finetuning.live:switch",
+        "assistant.chat.models:switch",
         (
             Param("model", "auto, base, unified, qna, technical, or a domain of yours", positional=True, required=True),
             Param("version", "the version to make live, for example 0002", positional=True),
@@ -70,7 +73,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "rollback",
         "put the version before back",
-        "finetuning.live:rollback",
+        "assistant.chat.models:rollback",
         (Param("model", "which model", positional=True, required=True),),
         (MenuItem(14, "Roll a model back"),),
     ),

@@ -39,7 +39,7 @@ def load(paths: Paths) -> Settings:
     for path in (paths.configs / "model_config.yaml", paths.models / "settings.yaml"):
         if path.is_file():
             faults: list[str] = []
-            settings = _merge(settings, read_yaml(path), "", faults)
+            settings = merge(settings, read_yaml(path), "", faults)
             faults += _out_of_range(settings)
             if faults:
                 raise ConfigError(f"{path}: " + " ".join(faults), "Correct the file; its comments say what each key means.")
@@ -66,7 +66,7 @@ def nearest(key: str, known: list[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
 
 
-def _merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) -> Any:
+def merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) -> Any:
     """``value`` (a frozen dataclass) with the document's keys in place; faults are collected."""
     known = {item.name: getattr(value, item.name) for item in fields(value)}
     changes: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def _merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) 
             faults.append(f"there is no key '{name}'; {nearest(str(key), list(known))}")
         elif is_dataclass(known[key]):
             if isinstance(given, dict):
-                changes[key] = _merge(known[key], given, f"{name}.", faults)
+                changes[key] = merge(known[key], given, f"{name}.", faults)
             else:
                 faults.append(f"'{name}' holds a group of keys, not {given!r}.")
         elif isinstance(known[key], float) and isinstance(given, int) and not isinstance(given, bool):

@@ -1,0 +1,184 @@
+"""Check a dataset: every row by itself, then all rows together; name the file and line of every fault."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assistant.core.commands import Context
+from assistant.core.errors import DataError
+from assistant.core.events import Block, Chart, Event, Finished, Lines, Progress, Report, Step, Table
+from assistant.core.files import write_json
+from assistant.core.paths import Paths, find
+from finetuning.data import config
+from finetuning.data.checks import Kind, check_row, kind_of
+from finetuning.data.config import DataLimits
+from finetuning.data.folder import manifest_hash, manifest_of, recover
+from finetuning.data.generate import NINE_FILES
+from finetuning.data.reader import Fault, read
+
+SHOWN_FAULTS = 20
+SHOWN_WARNINGS = 10
+ROWS_BETWEEN_PROGRESS = 5000
+LABEL_NAMES = {0: "0 qna", 1: "1 technical", 2: "2 general"}
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found so far."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, Counter[int]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of the command."""
+        return {
+            "valid": not self.faults,
+            "files": {name: {"rows": rows} for name, rows in self.rows.items()},
+            "faults": [asdict(fault) for fault in self.faults],
+            "warnings": [asdict(warning) for warning in self.warnings],
+        }
+
+
+def run(context: Context, path: str | None = None, strict: bool = False) -> Iterator[Event]:
+    """Check a dataset folder or one file of it. The exit status is 1 on any fault (with ``strict``: or warning)."""
+    target = find(path, context.paths) if path else context.paths.processed
+    files = dataset_files(target)
+    limits = config.load(context.paths)
+    found = Findings()
+    started = time.monotonic()
+    yield Step(f"Checking {len(files)} file{'s' if len(files) != 1 else ''} in {target}")
+    yield from examine(target, files, limits, found)
+    document = found.document()
+    _remember(context.paths, target, document)
+    seconds = time.monotonic() - started
+    yield Report(_title(found, seconds), document, tuple(_blocks(found)))
+    if found.faults or (strict and found.warnings):
+        yield Finished(1)
+
+
+def dataset_files(target: Path) -> list[Path]:
+    """The files to check; a path that holds none is a DataError."""
+    if target.is_file():
+        return [target]
+    recover(target)
+    if not target.is_dir():
+        raise DataError(f"{target} does not exist.", "Run `generate` first, or name a dataset folder or a .jsonl file.")
+    files = sorted(path for path in target.glob("*.jsonl") if path.name != "rejects.jsonl")
+    if not files:
+        raise DataError(f"{target} holds no .jsonl file.", "Run `generate` first, or name a dataset folder.")
+    place = {name: number for number, name in enumerate(NINE_FILES)}
+    return sorted(files, key=lambda path: (place.get(path.name, len(place)), path.name))
+
+
+def examine(target: Path, files: list[Path], limits: DataLimits, found: Findings) -> Iterator[Event]:
+    """Read every row and add what is wrong to ``found``."""
+    total, done = sum(path.stat().st_size for path in files), 0
+    _missing_files(target, files, found)
+    for path in files:
+        kind: Kind | None = kind_of(path.name)
+        rows = 0
+        labels: Counter[int] = Counter()
+        for line in read(path):
+            if line.row is None:
+                found.faults.append(Fault(path.name, line.number, line.field, line.code, line.message))
+                continue
+            rows += 1
+            kind = kind or kind_of(path.name, line.row)
+            if kind is None:
+                found.warnings.append(
+                    Fault(path.name, line.number, "", "unknown_form", "neither the name nor the keys say what these rows are; not checked.")
+                )
+                break
+            for item in check_row(line.row, kind, limits):
+                (found.warnings if item.warning else found.faults).append(
+                    Fault(path.name, line.number, item.field, item.code, item.message)
+                )
+            if kind == "classification" and type(line.row.get("label")) is int:
+                labels[line.row["label"]] += 1
+            if rows % ROWS_BETWEEN_PROGRESS == 0:
+                yield Progress(done + line.bytes, total, "bytes", {"file": path.name, "faults": float(len(found.faults))})
+        done += path.stat().st_size
+        found.rows[path.name] = rows
+        if labels:
+            found.labels[path.name] = labels
+            _rare_labels(path.name, labels, limits, found)
+    _empty_files(target, found)
+
+
+def _missing_files(target: Path, files: list[Path], found: Findings) -> None:
+    names = {path.name for path in files}
+    manifest = manifest_of(target) if target.is_dir() else None
+    wanted = [*(manifest["files"] if manifest else ()), *(NINE_FILES if names & set(NINE_FILES) and target.is_dir() else ())]
+    for name in dict.fromkeys(wanted):
+        if name not in names and name.endswith(".jsonl"):
+            found.faults.append(Fault(name, None, "", "missing_file", "the file is missing. Run `generate` again."))
+
+
+def _empty_files(target: Path, found: Findings) -> None:
+    described = (manifest_of(target) or {"files": {}})["files"] if target.is_dir() else {}
+    for name, rows in found.rows.items():
+        if rows or any(fault.file == name for fault in found.faults):
+            continue
+        fault = Fault(name, None, "", "empty_file", "the file holds no rows.")
+        meant = isinstance(described.get(name), dict) and described[name].get("rows") == 0
+        (found.warnings if meant else found.faults).append(fault)
+
+
+def _rare_labels(name: str, labels: Counter[int], limits: DataLimits, found: Findings) -> None:
+    total = sum(labels.values())
+    for label, shown in LABEL_NAMES.items():
+        if labels[label] < limits.min_label_share * total:
+            message = f"label {shown} has {labels[label]:,} of {total:,} rows ({labels[label] / total:.0%}); below {limits.min_label_share:.0%} it is learned badly."
+            found.warnings.append(Fault(name, None, "label", "rare_label", message))
+
+
+def _remember(paths: Paths, target: Path, document: dict[str, Any]) -> None:
+    """Keep the result for `status` and for CI, with the hash of the dataset it speaks of."""
+    write_json(paths.logs / "validation.json", {"dataset": str(target), "manifest_sha256": manifest_hash(target), **document})
+
+
+def _title(found: Findings, seconds: float) -> str:
+    rows = sum(found.rows.values())
+    if found.faults:
+        verdict = f"Not valid: {len(found.faults):,} fault{'s' if len(found.faults) != 1 else ''}"
+    else:
+        verdict = "Valid"
+    return f"{verdict}, {len(found.warnings):,} warning{'s' if len(found.warnings) != 1 else ''} in {rows:,} rows of {len(found.rows)} files ({seconds:.1f} s)"
+
+
+def _blocks(found: Findings) -> Iterator[Block]:
+    yield Table(("file", "rows", "faults", "warnings"), tuple(_file_rows(found)))
+    for name, labels in found.labels.items():
+        if name == "classification_train.jsonl" or len(found.labels) == 1:
+            yield Chart(f"labels of {name}", tuple((shown, float(labels[label])) for label, shown in LABEL_NAMES.items()), "rows")
+    for title, items, most in (("Faults", found.faults, SHOWN_FAULTS), ("Warnings", found.warnings, SHOWN_WARNINGS)):
+        if not items:
+            continue
+        counts = Counter(item.code for item in items)
+        yield Table((title.lower(), "count"), tuple((code, f"{count:,}") for code, count in counts.most_common()))
+        yield Lines(f"{title}, the most frequent first" if len(counts) > 1 else title, tuple(_shown(items, counts, most)))
+
+
+def _file_rows(found: Findings) -> Iterator[tuple[str, ...]]:
+    faults, warnings = Counter(item.file for item in found.faults), Counter(item.file for item in found.warnings)
+    for name in dict.fromkeys([*found.rows, *faults]):
+        rows = f"{found.rows[name]:,}" if name in found.rows else "missing"
+        yield name, rows, str(faults[name] or ""), str(warnings[name] or "")
+
+
+def _shown(items: list[Fault], counts: Counter[str], most: int) -> Iterator[str]:
+    ordered = sorted(items, key=lambda item: (-counts[item.code], item.code))
+    each = max(1, most // len(counts))
+    shown: Counter[str] = Counter()
+    for item in ordered:
+        shown[item.code] += 1
+        if shown[item.code] <= each:
+            where = f"{item.file}, line {item.line}" if item.line else item.file
+            yield f"{where}: {item.message}"
+    if sum(min(each, count) for count in counts.values()) < len(items):
+        yield "… `validate --json` gives all of them."
