@@ -1,0 +1,93 @@
+"""Conversations in SQLite: each turn is saved when it is whole, so a crash loses none."""
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assistant.core.errors import DataError
+from assistant.core.values import Reply
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL, started TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS turns (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+    said TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, reply TEXT NOT NULL, at TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS turns_by_session ON turns(session, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One finished turn: ``said`` is what the user typed, ``reply`` the answer with its figures."""
+
+    said: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One conversation of the list."""
+
+    id: int
+    title: str
+    started: str
+    turns: int
+
+
+class History:
+    """All conversations of one root."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._open()) as database:
+            database.executescript(_SCHEMA)
+
+    def listed(self, most: int = 20) -> list[Listed]:
+        """The newest conversations that hold a turn, newest first."""
+        with closing(self._open()) as database:
+            rows = database.execute(
+                "SELECT s.id, s.title, s.started, COUNT(t.id) FROM sessions s JOIN turns t ON t.session = s.id GROUP BY s.id ORDER BY MAX(t.id) DESC LIMIT ?",
+                (most,),
+            )
+            return [Listed(*row) for row in rows]
+
+    def turns(self, session: int) -> list[Turn]:
+        """A conversation's turns, oldest first; an unknown one is a DataError."""
+        with closing(self._open()) as database:
+            if not database.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone():
+                raise DataError(f"There is no conversation {session}.", "`sessions:` lists them.")
+            rows = database.execute("SELECT said, reply FROM turns WHERE session = ? ORDER BY id", (session,))
+            return [Turn(said, Reply(**json.loads(reply))) for said, reply in rows]
+
+    def add(self, session: int | None, turn: Turn) -> int:
+        """Save a turn; a new conversation begins when ``session`` is None. Returns the conversation's number."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with closing(self._open()) as database, database:
+            if session is None:
+                title = " ".join(turn.said.split())[:60]
+                session = database.execute("INSERT INTO sessions (title, started) VALUES (?, ?)", (title, now)).lastrowid
+            reply = json.dumps(asdict(turn.reply), ensure_ascii=False)
+            database.execute(
+                "INSERT INTO turns (session, said, question, answer, reply, at) VALUES (?, ?, ?, ?, ?, ?)",
+                (session, turn.said, turn.reply.question, turn.reply.answer, reply, now),
+            )
+        assert session is not None
+        return session
+
+    def drop_last(self, session: int) -> None:
+        """Take the last turn of a conversation away."""
+        with closing(self._open()) as database, database:
+            database.execute("DELETE FROM turns WHERE id = (SELECT MAX(id) FROM turns WHERE session = ?)", (session,))
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(self._path, timeout=10)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA foreign_keys = ON")
+            return database
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"The chat history {self._path} cannot be opened ({error}).", "Move the file away; a new one is begun.") from error

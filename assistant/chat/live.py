@@ -1,0 +1,191 @@
+"""The models that are live: loads the engine behind the prompt, follows ``current.json``, tries a version before it goes live."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assistant.core.errors import ModelError, PZ2Error
+from assistant.core.events import Checked, Event, Notice, Step, Switched
+from assistant.core.paths import Paths
+from assistant.core.prompts import system_prompt
+from assistant.core.settings import Settings
+from assistant.core.store import Store
+from assistant.core.values import Adapter, Judgement, Message, Sampling
+from assistant.engine import base as engines
+from assistant.engine.base import Base, Engine
+from assistant.router import classifier
+
+TRIAL = Sampling(max_tokens=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who is ready to answer: the model asked for or its stand-in, with the adapter that is loaded (None: the bare base)."""
+
+    model: str
+    version: str | None
+    adapter: str | None
+
+
+class Live:
+    """One engine and the adapters over it, for one process."""
+
+    def __init__(self, paths: Paths, settings: Settings) -> None:
+        self.store = Store(paths)
+        self.settings = settings
+        self._paths = paths
+        self._base: Base | None = None
+        self._engine: Engine | None = None
+        self._failure: PZ2Error | None = None
+        self._probe: classifier.Probe | None = None
+        self._resident: dict[str, Adapter] = {}
+        self._announced: dict[str, str | None] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to load in the background; ``engine`` waits for the end of it."""
+        if self._thread is None:
+            self._announced = {model: _version(self.store, model) for model in self.store.models()}
+            self._thread = threading.Thread(target=self._load, name="load", daemon=True)
+            self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether loading is over, well or not."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine; waits for it. What prevented it from loading is raised here."""
+        self.start()
+        assert self._thread is not None
+        while self._thread.is_alive():
+            # In short waits, so that Ctrl-C is heard on every system.
+            self._thread.join(0.1)
+        if self._failure is not None:
+            failure, self._failure, self._thread = self._failure, None, None
+            raise failure
+        assert self._engine is not None
+        return self._engine
+
+    @property
+    def base(self) -> Base:
+        """The base under every model."""
+        if self._base is None:
+            self._base = engines.base_of(self.settings, self._paths)
+        return self._base
+
+    def trained(self) -> list[str]:
+        """The models with a live version."""
+        return [model for model in self.store.models() if _version(self.store, model)]
+
+    def resident(self) -> dict[str, str]:
+        """The adapters in memory: model → version."""
+        return {model: adapter.key.rpartition("/")[2] for model, adapter in self._resident.items()}
+
+    def follow(self) -> Iterator[Event]:
+        """What went live or back since the last turn, here or in another process."""
+        for model in self.store.models():
+            now, before = _version(self.store, model), self._announced.get(model)
+            if now != before:
+                self._announced[model] = now
+                yield Switched(model, now, before)
+
+    def judge(self, question: str) -> Judgement | None:
+        """Category and complexity of a question, or None on a base without a probe."""
+        if self.base.gguf is None:
+            return None
+        if self._probe is None:
+            self._probe = classifier.load()
+        return self._probe.judge(self.engine.embed(self.engine.format.encode(classifier.reading(question))))
+
+    def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:
+        """The model asked for, loaded; when its version is missing or broken, the unified model or the base instead, with the reason."""
+        notices: list[Notice] = []
+        for candidate in dict.fromkeys((model, "unified")):
+            if candidate == "base":
+                continue
+            try:
+                adapter = self.store.live(candidate)
+                if adapter is not None:
+                    self._bring(candidate, adapter)
+                    return Speaker(candidate, adapter.key.rpartition("/")[2], adapter.key), notices
+            except ModelError as error:
+                notices.append(Notice(f"The {candidate} model cannot answer: {error.what} {error.fix}", "warning"))
+            if candidate == "base" or model == "base":
+                break
+        return Speaker("base", None, None), notices
+
+    def try_version(self, model: str, version: str) -> str:
+        """Load a version beside the others and let it say a few words; returns them. A version that cannot is a ModelError."""
+        adapter = self.store.adapter(model, version)
+        engine = self.engine
+        before = dict(self._resident)
+        try:
+            self._bring(model, adapter)
+            prompt = engine.format.encode([Message("system", system_prompt(model)), Message("user", "Hello, who are you?")])
+            said = "".join(token.text for token in engine.stream(prompt, adapter.key, TRIAL, lambda: False))
+        except ModelError:
+            self._resident = before
+            engine.set_adapters(list(before.values()))
+            raise
+        if not said.strip():
+            self._resident = before
+            engine.set_adapters(list(before.values()))
+            raise ModelError(f"Version {version} of the {model} model says nothing.", "Train it again; the live version stays.")
+        return said
+
+    def release(self) -> None:
+        """Give the engine's memory back."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._engine is not None:
+            self._engine.release()
+        self._engine, self._thread, self._resident = None, None, {}
+
+    def _load(self) -> None:
+        try:
+            name = engines.engine_name(self.settings, self.base)
+            self._engine = engines.make(name, self.base, self.settings, self._paths)
+            self.speaker_at_start()
+        except PZ2Error as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+            self._failure = ModelError(f"The model could not be loaded ({type(error).__name__}: {error}).", f"Details are in {self._paths.logs / 'pz2.log'}.")
+
+    def speaker_at_start(self) -> None:
+        """Load the unified model's live version, so that the first question does not wait for it; a broken one is met at the first turn."""
+        try:
+            adapter = self.store.live("unified")
+            if adapter is not None and self._engine is not None:
+                self._engine.set_adapters([adapter])
+                self._resident = {"unified": adapter}
+        except ModelError:
+            self._resident = {}
+
+    def _bring(self, model: str, adapter: Adapter) -> None:
+        if self._resident.get(model) == adapter:
+            return
+        wanted = {**self._resident, model: adapter}
+        self.engine.set_adapters(list(wanted.values()))
+        self._resident = wanted
+
+
+def go_live(live: Live, model: str, version: str | None) -> Iterator[Event]:
+    """Try a version, then make it the live one. A version that fails its trial changes nothing and is a ModelError."""
+    if version is not None:
+        started = time.perf_counter()
+        yield Step(f"Trying {model} {version} with one answer")
+        said = live.try_version(model, version)
+        yield Checked("answers", True, f"“{' '.join(said.split())}…” in {time.perf_counter() - started:.1f} s")
+    before = live.store.make_live(model, version)
+    live._announced[model] = version  # noqa: SLF001 - announced here, so the next turn does not say it again
+    yield Switched(model, version, before.version)
+
+
+def _version(store: Store, model: str) -> str | None:
+    try:
+        return store.current(model).version
+    except ModelError:
+        return None

@@ -1,0 +1,195 @@
+"""One conversation: ``say(text)`` yields the events of a turn."""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from assistant.chat import context
+from assistant.chat.history import History, Turn
+from assistant.chat.live import Live, Speaker
+from assistant.core import files
+from assistant.core.errors import DataError, UsageError
+from assistant.core.events import Event, Notice, RouteChosen, TextDelta, TurnDone
+from assistant.core.paths import Paths
+from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, Token
+from assistant.router import policy, repetition, triggers
+
+KOREAN = "This base model knows no Korean, so it answers in English."
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What has come of an answer so far."""
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    first: float | None = None
+    stopped: Stopped = "end"
+
+
+class Session:
+    """A conversation with its turns; ``history`` None keeps nothing on disk (one question of ``--ask``)."""
+
+    def __init__(self, paths: Paths, live: Live, history: History | None = None, *, greedy: bool = False, pinned: str | None = None, system: str | None = None) -> None:
+        self.paths = paths
+        self.live = live
+        self.history = history
+        self.id: int | None = None
+        self.turns: list[Turn] = []
+        self.pinned = pinned
+        self.closed = False
+        self._greedy = greedy
+        self._system = system
+        self._left_out = 0
+
+    def say(self, text: str, *, expert: bool = False, at: int | None = None) -> Iterator[Event]:
+        """Answer a message. ``expert`` asks for the specialist; ``at`` answers as if only so many turns had been.
+
+        Closing the generator stops the answer; the turn is kept only when it is whole.
+        """
+        text = cleaned(text)
+        if not text:
+            raise UsageError("There is nothing to answer.", "Type a question.")
+        turns = self.turns if at is None else self.turns[:at]
+        question, requested = text, expert or triggers.asks_for_specialist(text)
+        if turns and triggers.asks_only_for_specialist(text):
+            question, turns = turns[-1].reply.question, turns[:-1]
+        engine = self.live.engine
+        yield from self.live.follow()
+        if triggers.is_korean(text) and self.live.settings.base == "embedded":
+            yield Notice(KOREAN)
+        judgement = self.live.judge(question)
+        route = policy.decide(judgement, pinned=self.pinned or pinned(self.paths), requested=requested, trained=self.live.trained())
+        speaker, notices = self.live.speaker(route.model)
+        yield from notices
+        yield RouteChosen(speaker.model, speaker.version, judgement.category if judgement else None, route.trigger, route.reason)
+        sampling = self._sampling()
+        prompt = context.build(engine.format, speaker.model, turns, question, engine.context_tokens - sampling.max_tokens, self._system)
+        if prompt.left_out > self._left_out:
+            yield Notice(f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on.")
+        self._left_out = prompt.left_out
+        stream, started = _Stream(), time.perf_counter()
+        tokens = engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)
+        try:
+            yield from self._receive(tokens, stream, sampling, started)
+        finally:
+            tokens.close()
+        reply = _reply(question, route, speaker, judgement, stream, time.perf_counter() - started)
+        self._keep(Turn(text, reply), at)
+        yield TurnDone(reply)
+
+    def retry(self) -> Iterator[Event]:
+        """Answer the last message once more; the old answer goes when the new one is whole."""
+        last = self._last()
+        yield from self.say(last.said, expert=last.reply.trigger == "request", at=len(self.turns) - 1)
+
+    def edit(self, text: str) -> Iterator[Event]:
+        """Replace the last message by another one and answer that."""
+        self._last()
+        yield from self.say(text, at=len(self.turns) - 1)
+
+    def undo(self) -> Turn:
+        """Take the last turn away and return it."""
+        last = self._last()
+        if self.history is not None and self.id is not None:
+            self.history.drop_last(self.id)
+        self.turns.pop()
+        return last
+
+    def new(self) -> None:
+        """Begin a new conversation; the old one stays in the history."""
+        self.id, self.turns, self._left_out = None, [], 0
+
+    def open(self, number: int) -> None:
+        """Go on with an earlier conversation."""
+        if self.history is None:
+            raise DataError("There is no history to open from.", "Start the chat with `python main.py`.")
+        self.turns = self.history.turns(number)
+        self.id, self._left_out = number, 0
+
+    def _receive(self, tokens: Iterator[Token], stream: _Stream, sampling: Sampling, started: float) -> Iterator[Event]:
+        for token in tokens:
+            if stream.first is None:
+                stream.first = time.perf_counter() - started
+            if token.id >= 0:
+                stream.ids.append(token.id)
+            text = printable(token.text)
+            stream.text += text
+            if text:
+                yield TextDelta(text)
+            if loop := repetition.loop_length(stream.ids):
+                stream.stopped = "repetition"
+                kept = self.live.engine.format.decode(stream.ids[:-loop])
+                stream.text = printable(kept)
+                return
+        if len(stream.ids) >= sampling.max_tokens:
+            stream.stopped = "length"
+
+    def _sampling(self) -> Sampling:
+        chat = self.live.settings.chat
+        if self._greedy:
+            return Sampling(max_tokens=chat.max_tokens)
+        return Sampling(chat.max_tokens, chat.temperature, chat.top_p, chat.repeat_penalty, random.getrandbits(31))
+
+    def _keep(self, turn: Turn, at: int | None) -> None:
+        """Save a whole turn; with ``at`` it takes the place of the turns after."""
+        while at is not None and len(self.turns) > at:
+            self.undo()
+        self.turns.append(turn)
+        if self.history is not None:
+            self.id = self.history.add(self.id, turn)
+
+    def _last(self) -> Turn:
+        if not self.turns:
+            raise UsageError("There is no turn yet.", "Ask something first.")
+        return self.turns[-1]
+
+
+def pinned(paths: Paths) -> str | None:
+    """The model that ``switch`` pinned for this root, or None."""
+    path = paths.models / "router.json"
+    if not path.is_file():
+        return None
+    try:
+        return files.read_json(path).get("pinned")
+    except (DataError, AttributeError):
+        return None
+
+
+def pin(paths: Paths, model: str | None) -> None:
+    """Pin a model for this root, in every process; None lets the router decide again."""
+    files.write_json(paths.models / "router.json", {"pinned": model})
+
+
+def printable(text: str) -> str:
+    """Text of a model without control characters and escape sequences; line breaks and tabs stay."""
+    return "".join(letter for letter in text if letter in "\n\t" or (letter.isprintable() or letter in "\u200d\ufe0f"))
+
+
+def cleaned(text: str) -> str:
+    """A typed message without control characters and surrounding space."""
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _reply(question: str, route: Route, speaker: Speaker, judgement: Judgement | None, stream: _Stream, seconds: float) -> Reply:
+    decoding = seconds - (stream.first or 0.0)
+    count = len(stream.ids)
+    return Reply(
+        question=question,
+        answer=stream.text.strip(),
+        model=speaker.model,
+        version=speaker.version,
+        category=judgement.category if judgement else None,
+        category_probabilities=judgement.probabilities if judgement else None,
+        confidence=None,
+        complexity=judgement.complexity if judgement else None,
+        escalated=route.trigger is not None and route.trigger != "pinned" and speaker.model not in ("base", "unified"),
+        trigger=route.trigger,
+        reason=route.reason,
+        tokens=count,
+        first_token_seconds=stream.first,
+        seconds=seconds,
+        tokens_per_second=(count - 1) / decoding if count > 1 and decoding > 0 else None,
+        stopped=stream.stopped,
+    )
