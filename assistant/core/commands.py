@@ -5,7 +5,7 @@ import difflib
 import importlib
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -47,7 +47,10 @@ class MenuItem:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, declared once. ``target`` is ``package.module:function``, imported when the command is first used."""
+    """A command, declared once. ``target`` is ``package.module:function``, imported when the command is first used.
+
+    ``needs_torch`` says that training's packages must be there; a door may offer to install them.
+    """
 
     name: str
     summary: str
@@ -55,6 +58,7 @@ class Command:
     params: tuple[Param, ...] = ()
     menu: tuple[MenuItem, ...] = ()
     aliases: tuple[str, ...] = ()
+    needs_torch: bool = False
 
 
 class Questions(Protocol):
@@ -114,32 +118,44 @@ class Registry:
         raise UsageError(f"{number} is not in the menu.", f"Choose one of {numbers}, or 0 to go back.")
 
     def run(self, words: Sequence[str], context: Context) -> Iterator[Event]:
-        """Run one command line. This is the only place where an unexpected error is caught; the last event is Finished."""
-        finished = False
-        try:
-            command = self.find(words[0])
-            values = parse(command, words[1:], context.questions)
-            for event in _load(command.target)(context, **values):
-                yield event
-                finished = isinstance(event, Finished)
-            if not finished:
-                yield Finished(0)
-        except PZ2Error as error:
-            logging.getLogger("pz2").info("%s: %s", " ".join(words), error.what)
-            yield Failed(error.what, error.fix)
-            yield Finished(2)
-        except OSError as error:
-            logging.getLogger("pz2").exception("%s", " ".join(words))
-            known = from_os_error(error)
-            yield Failed(known.what, known.fix)
-            yield Finished(2)
-        except Exception as error:
-            logging.getLogger("pz2").exception("%s", " ".join(words))
-            yield Failed(
-                f"`{words[0]}` stopped on an unexpected error: {type(error).__name__}: {error}",
-                f"Details are in {context.paths.logs / 'pz2.log'}.",
-            )
-            yield Finished(2)
+        """Run one command line; the last event is Finished."""
+        return guarded(" ".join(words), self._events(words, context), context)
+
+    def _events(self, words: Sequence[str], context: Context) -> Iterator[Event]:
+        command = self.find(words[0])
+        values = parse(command, words[1:], context.questions)
+        yield from _load(command.target)(context, **values)
+
+
+def guarded(line: str, events: Iterator[Event], context: Context) -> Iterator[Event]:
+    """Events with every error as ``Failed`` and ``Finished`` at the end. This is the only place where an unexpected error is caught."""
+    finished, log = False, logging.getLogger("pz2")
+    try:
+        for event in events:
+            yield event
+            finished = isinstance(event, Finished)
+        if not finished:
+            yield Finished(0)
+    except PZ2Error as error:
+        log.info("%s: %s", line, error.what)
+        yield Failed(error.what, error.fix)
+        yield Finished(2)
+    except OSError as error:
+        log.exception("%s", line)
+        known = from_os_error(error)
+        yield Failed(known.what, known.fix)
+        yield Finished(2)
+    except Exception as error:
+        log.exception("%s", line)
+        yield Failed(
+            f"`{line.split(' ')[0]}` stopped on an unexpected error: {type(error).__name__}: {error}",
+            f"Details are in {context.paths.logs / 'pz2.log'}.",
+        )
+        yield Finished(2)
+    finally:
+        # Whoever closes this stream stops the work behind it at once, not when it is collected.
+        if isinstance(events, Generator):
+            events.close()
 
 
 def parse(command: Command, words: Sequence[str], questions: Questions | None = None) -> dict[str, Any]:

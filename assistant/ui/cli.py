@@ -1,0 +1,177 @@
+"""Arguments → the chat, the menu, one command, or one answer."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from assistant.core import logs
+from assistant.core.commands import Context, Registry, usage
+from assistant.core.errors import PZ2Error, UsageError, from_os_error
+from assistant.core.events import Event, Failed, Finished
+from assistant.core.paths import Paths, prepare, resolve
+from assistant.ui.plain import PlainPrinter
+
+DESCRIPTION = """\
+PZ2: a private assistant on your own machine, and the tools that make it better.
+
+  python main.py                       the chat
+  python main.py ft [COMMAND …]        the fine-tuning menu, or one of its commands
+  python main.py --ask "…" [--json]    one answer, then exit
+"""
+
+
+def main(words: Sequence[str], fine_tuning: Registry) -> int:
+    """Run PZ2 with the words of a command line; returns the exit status. ``fine_tuning`` holds the commands after ``ft``."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # What cannot be read or shown becomes a question mark, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        return _run(list(words), fine_tuning)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _refuse(from_os_error(error))
+    except PZ2Error as error:
+        return _refuse(error)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[0].upper()}{message[1:]}.", "`python main.py --help` shows how to call PZ2.")
+
+
+def _run(words: list[str], fine_tuning: Registry) -> int:
+    root, as_json, words = _common(words)
+    if words and words[0] == "ft":
+        return _fine_tuning(fine_tuning, words[1:], root, as_json)
+    parser = _Parser(prog="main.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--ask", metavar="QUESTION", help="answer one question and exit (greedy)")
+    parser.add_argument("--model", metavar="NAME", default="auto", help="auto, base, unified, qna, technical, or a domain of yours")
+    parser.add_argument("--category", metavar="NAME", help="use that category's system prompt (qna, technical, general)")
+    parser.add_argument("--root", metavar="DIR", help="keep datasets, models and logs under DIR (default: PZ2_ROOT, else the project folder)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    given = parser.parse_args(words)
+    if given.ask is None and (as_json or given.category):
+        raise UsageError(f"{'--json' if as_json else '--category'} goes with --ask or ft.", 'For example: `python main.py --ask "…" --json`.')
+    paths = _paths(root)
+    if given.ask is not None:
+        from assistant.ui.ask_once import ask
+
+        return show(ask(paths, given.ask, given.model, given.category), as_json)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from assistant.ui.app import chat
+
+        return chat(paths, given.model, fine_tuning)
+    from assistant.ui.pipe import chat_lines
+
+    return chat_lines(paths, sys.stdin, given.model, fine_tuning)
+
+
+def _fine_tuning(registry: Registry, words: list[str], root: str | None, as_json: bool) -> int:
+    if words and words[0] in ("--help", "-h", "help"):
+        print(ft_help(registry))
+        return 0
+    if len(words) > 1 and words[1] in ("--help", "-h"):
+        command = registry.find(words[0])
+        print(f"{command.summary}\nUsage: python main.py ft {usage(command)}")
+        for param in command.params:
+            shown = param.name if param.positional else f"--{param.name}"
+            print(f"  {shown:<16} {param.help}" + (f" ({', '.join(param.choices)})" if param.choices else ""))
+        return 0
+    paths = _paths(root)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if words:
+        return _command(registry, words, paths, as_json, terminal)
+    if terminal:
+        from assistant.ui.menu import menu
+
+        return menu(registry, Context(paths))
+    from assistant.ui.pipe import menu_lines
+
+    return menu_lines(registry, Context(paths), sys.stdin)
+
+
+def _command(registry: Registry, words: list[str], paths: Paths, as_json: bool, terminal: bool) -> int:
+    context = Context(paths, json=as_json)
+    if terminal and not as_json:
+        from assistant.ui import command
+        from assistant.ui.ask import Terminal
+        from assistant.ui.render import Screen
+
+        screen = Screen()
+        context.questions = Terminal(screen)
+        return command.run(screen, registry, words, context, "python main.py ft ")
+    return show(registry.run(words, context), as_json)
+
+
+def show(events: Iterator[Event], as_json: bool = False) -> int:
+    """Print a command's events as plain text or JSON; returns its exit status."""
+    printer, status = PlainPrinter(as_json=as_json), 0
+    try:
+        for event in events:
+            printer.show(event)
+            if isinstance(event, Finished):
+                status = event.status
+    except KeyboardInterrupt:
+        events.close()  # type: ignore[attr-defined]
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return status
+
+
+def ft_help(registry: Registry) -> str:
+    """The help of ``main.py ft``: the commands with their words, and the menu's numbers."""
+    lines = ["python main.py ft [COMMAND …]: the numbered menu, or one command.", ""]
+    for command in registry.commands:
+        lines += [f"  {usage(command)}", f"      {command.summary}"]
+    lines += ["", "Menu numbers (a pipe reads them from standard input, one a line):"]
+    lines += [f"  {item.number:>2}  {item.label}" for item, _ in registry.menu()]
+    lines += ["   0  Back", "", "--root DIR and --json stand before or after a command. Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted."]
+    return "\n".join(lines)
+
+
+def _common(words: list[str]) -> tuple[str | None, bool, list[str]]:
+    """``--root DIR`` and ``--json`` taken out, wherever they stand."""
+    rest: list[str] = []
+    root, as_json, place = None, False, 0
+    while place < len(words):
+        word = words[place]
+        if word == "--json":
+            as_json = True
+        elif word == "--root":
+            place += 1
+            if place == len(words):
+                raise UsageError("--root needs a folder.", "Usage: --root DIR")
+            root = words[place]
+        elif word.startswith("--root="):
+            root = word.removeprefix("--root=")
+        else:
+            rest.append(word)
+            # What --ask is given is a question, even when it reads like a flag.
+            if word == "--ask" and place + 1 < len(words):
+                place += 1
+                rest.append(words[place])
+        place += 1
+    return root, as_json, rest
+
+
+def _paths(root: str | None) -> Paths:
+    paths = resolve(root)
+    prepare(paths)
+    logs.start(paths)
+    return paths
+
+
+def _refuse(error: PZ2Error) -> int:
+    printer = PlainPrinter()
+    printer.show(Failed(error.what, error.fix))
+    return 2

@@ -1,0 +1,84 @@
+"""One fine-tuning command in a terminal: its packages, its events, and what an interruption leaves behind."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from assistant.core.commands import Context, Registry
+from assistant.core.errors import ModelError, UsageError
+from assistant.core.events import Event, Report, Step
+from assistant.core.paths import PROJECT
+from assistant.ui import keys
+from assistant.ui.render import Screen
+
+SET_UP = PROJECT / "setup_environment.py"
+
+
+def run(screen: Screen, registry: Registry, words: Sequence[str], context: Context, prefix: str) -> int:
+    """Run a command on the screen. ``prefix`` is what is typed before a command at this door, for hints."""
+    with keys.kept():
+        status = screen.follow(prepared(registry, words, context))
+    if status == 130 and words[0] in ("train", "jobs"):
+        _tell_of_run(screen, registry, context, prefix)
+    return status
+
+
+def prepared(registry: Registry, words: Sequence[str], context: Context) -> Iterator[Event]:
+    """A command's events; before one that trains, its packages are installed when they are missing and the person agrees."""
+    try:
+        command = registry.find(words[0])
+    except UsageError:
+        command = None
+    if command is not None and command.needs_torch and not has_torch():
+        from assistant.core.commands import guarded
+
+        yield from _failures_only(guarded("setup", _install(context), context))
+        if not has_torch():
+            return
+    yield from registry.run(words, context)
+
+
+def has_torch() -> bool:
+    """Whether training's packages are there. The metadata is asked: importing them takes seconds."""
+    try:
+        importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _install(context: Context) -> Iterator[Event]:
+    missing = "Training needs packages that are not installed yet (torch and others, about 1 GB)."
+    ours = (Path(sys.prefix) / "pz2-ready.json").is_file()
+    if context.questions is None or not ours:
+        fix = "Run `./run_finetuning.sh setup` once." if ours else f"Install them: {sys.executable} -m pip install -r requirements-training.txt"
+        raise ModelError(missing, fix)
+    if not context.questions.confirm(f"{missing} Install them now?", True):
+        raise ModelError(missing, "Run `./run_finetuning.sh setup` when you want to train.")
+    yield Step("Installing what training needs")
+    subprocess.run([sys.executable, str(SET_UP), "setup"], env={**os.environ, "PZ2_VENV": sys.prefix}, check=False)
+    importlib.invalidate_caches()
+    if not has_torch():
+        raise ModelError("Training's packages could not be installed.", "Read the lines above, then run `./run_finetuning.sh setup`.")
+
+
+def _failures_only(events: Iterator[Event]) -> Iterator[Event]:
+    """Without a Finished of success: the command itself is still to come."""
+    from assistant.core.events import Finished
+
+    return (event for event in events if not (isinstance(event, Finished) and event.status == 0))
+
+
+def _tell_of_run(screen: Screen, registry: Registry, context: Context, prefix: str) -> None:
+    """After Ctrl-C: a run that goes on by itself is named, with the words that follow or end it."""
+    for event in registry.run(["jobs"], Context(context.paths, json=True)):
+        if not isinstance(event, Report):
+            continue
+        for job in event.data if isinstance(event.data, list) else []:
+            if job.get("state") == "running":
+                steps = f" (step {job['step']} of {job['steps']})" if job.get("steps") else ""
+                screen.say(f"The run {job['run']} goes on by itself{steps}. `{prefix}jobs follow` shows it, `{prefix}jobs cancel` ends it.", "pz2.notice")
+                return
