@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
             MenuItem(8, "Train the unified model", ("unified",)),
             MenuItem(9, "Train the unified model, quick", ("unified", "--preset", "fast")),
         ),
+        needs_torch=True,
     ),
     Command("status", "what is trained, live and recommended next", "assistant.chat.models:status", (), (MenuItem(12, "Status"),)),
     Command(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from assistant.chat.session import Session
 from assistant.core import files
-from assistant.core.commands import Command, Context, Param, Registry, usage
+from assistant.core.commands import Command, Context, Param, Registry
 from assistant.core.errors import UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
-from assistant.core.store import BUILT_IN
+from assistant.core.store import BUILT_IN, Store
 
 COMMANDS: tuple[Command, ...] = (
     Command("help", "what can be typed here", "assistant.chat.commands:show_help"),
@@ -50,11 +50,9 @@ def model(context: Context, name: str) -> Iterator[Event]:
     name = name.strip()
     if not name:
         shown = session.pinned or "auto: the router decides"
-        yield Report("Model", {"pinned": session.pinned}, (Lines("Model of this conversation", (shown, f"Choose from: {', '.join(_choices(session))}")),))
+        yield Report("Model", {"pinned": session.pinned}, (Lines("Model of this conversation", (shown, f"Choose from: {', '.join(model_names(session.live.store))}")),))
         return
-    if name not in _choices(session):
-        raise UsageError(f"There is no model '{name}'.", f"Choose from {', '.join(_choices(session))}.")
-    session.pinned = None if name == "auto" else name
+    session.pinned = check_model(name, session.live.store)
     yield Notice("The router decides again." if name == "auto" else f"{name} answers this conversation from now on. `model: auto` gives it back to the router.")
 
 
@@ -152,15 +150,23 @@ def leave(context: Context) -> Iterator[Event]:
     yield Notice("Goodbye.")
 
 
+def model_names(store: Store) -> list[str]:
+    """What `model:` and ``--model`` take."""
+    return list(dict.fromkeys(["auto", "base", *BUILT_IN, *store.models()]))
+
+
+def check_model(name: str, store: Store) -> str | None:
+    """The model to pin, None for ``auto``; an unknown name is a UsageError."""
+    known = model_names(store)
+    if name not in known:
+        raise UsageError(f"There is no model '{name}'.", f"Choose from {', '.join(known)}.")
+    return None if name == "auto" else name
+
+
 def _session(context: Context) -> Session:
     if context.chat is None:
         raise UsageError("This command works only in the chat.", "Start it with `python main.py`.")
     return context.chat
-
-
-def _choices(session: Session) -> list[str]:
-    names = dict.fromkeys(["auto", "base", *BUILT_IN, *session.live.store.models()])
-    return list(names)
 
 
 def _local(moment: str) -> str:

@@ -12,6 +12,7 @@ from assistant.core import files
 from assistant.core.errors import DataError, UsageError
 from assistant.core.events import Event, Notice, RouteChosen, TextDelta, TurnDone
 from assistant.core.paths import Paths
+from assistant.core.text import clean
 from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, Token
 from assistant.router import policy, repetition, triggers
 
@@ -114,14 +115,14 @@ class Session:
                 stream.first = time.perf_counter() - started
             if token.id >= 0:
                 stream.ids.append(token.id)
-            text = printable(token.text)
+            text = clean(token.text)
             stream.text += text
             if text:
                 yield TextDelta(text)
             if loop := repetition.loop_length(stream.ids):
                 stream.stopped = "repetition"
                 kept = self.live.engine.format.decode(stream.ids[:-loop])
-                stream.text = printable(kept)
+                stream.text = clean(kept)
                 return
         if len(stream.ids) >= sampling.max_tokens:
             stream.stopped = "length"
@@ -162,14 +163,9 @@ def pin(paths: Paths, model: str | None) -> None:
     files.write_json(paths.models / "router.json", {"pinned": model})
 
 
-def printable(text: str) -> str:
-    """Text of a model without control characters and escape sequences; line breaks and tabs stay."""
-    return "".join(letter for letter in text if letter in "\n\t" or (letter.isprintable() or letter in "\u200d\ufe0f"))
-
-
 def cleaned(text: str) -> str:
     """A typed message without control characters and surrounding space."""
-    return printable(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def _reply(question: str, route: Route, speaker: Speaker, judgement: Judgement | None, stream: _Stream, seconds: float) -> Reply:
