@@ -17,8 +17,8 @@ class Prompt:
     left_out: int
 
 
-def build(chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, room: int, system: str | None = None) -> Prompt:
-    """The prompt of a question after earlier turns, in at most ``room`` tokens.
+def build(chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, room: int, first: int = 0, system: str | None = None) -> Prompt:
+    """The prompt of a question after the turns from ``first`` on, in at most ``room`` tokens.
 
     When it does not fit, the oldest turns go until it fills at most half the room: trimming in large steps keeps the
     engine's cache of the beginning useful for many turns. A question too long by itself is a UsageError.
@@ -31,9 +31,8 @@ def build(chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, ro
             "Shorten it, or raise chat.context_tokens in model_config.yaml.",
         )
     sizes = [_size(chat, turn) for turn in turns]
-    first = 0
-    if len(alone) + sum(sizes) > room:
-        first = next((start for start in range(len(sizes)) if len(alone) + sum(sizes[start:]) <= room // 2), len(sizes))
+    if len(alone) + sum(sizes[first:]) > room:
+        first = next((start for start in range(first, len(sizes)) if len(alone) + sum(sizes[start:]) <= room // 2), len(sizes))
     messages = opening + [message for turn in turns[first:] for message in _messages(turn)]
     return Prompt(chat.encode([*messages, Message("user", question)]), first)
 

@@ -66,7 +66,8 @@ class Session:
         yield from notices
         yield RouteChosen(speaker.model, speaker.version, judgement.category if judgement else None, route.trigger, route.reason)
         sampling = self._sampling()
-        prompt = context.build(engine.format, speaker.model, turns, question, engine.context_tokens - sampling.max_tokens, self._system)
+        room = engine.context_tokens - sampling.max_tokens
+        prompt = context.build(engine.format, speaker.model, turns, question, room, min(self._left_out, len(turns)), self._system)
         if prompt.left_out > self._left_out:
             yield Notice(f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on.")
         self._left_out = prompt.left_out
