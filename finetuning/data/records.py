@@ -33,7 +33,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """One conversation of several turns; ``turns`` are (user, assistant) pairs."""
+    """One conversation of several turns; ``turns`` are (user, assistant) pairs.
+
+    ``follow_ups_only`` when an entry asks its first question too: that question then is a row of the entry alone.
+    """
 
     id: str
     topic: str
@@ -43,6 +46,7 @@ class Dialogue:
     comment_ko: str
     source: str
     line: int
+    follow_ups_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ def dialogue_rows(dialogue: Dialogue, model: str) -> list[dict[str, Any]]:
     """One row a reply, the turns before it in its ``input_text``; a specialist is taught its long replies alone."""
     rows = []
     for place, (_, reply) in enumerate(dialogue.turns):
-        if model in ("qna", "technical") and len(reply.split()) < EXPERT_WORDS:
+        brief = model in ("qna", "technical") and len(reply.split()) < EXPERT_WORDS
+        if brief or (place == 0 and dialogue.follow_ups_only):
             continue
         messages = [("user", dialogue.turns[0][0])]
         for earlier in range(place):

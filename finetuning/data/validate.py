@@ -9,15 +9,16 @@ from typing import Any
 
 from assistant.core.commands import Context
 from assistant.core.errors import DataError
-from assistant.core.events import Block, Chart, Event, Finished, Lines, Progress, Report, Step, Table
+from assistant.core.events import Block, Chart, Event, Finished, Lines, Notice, Progress, Report, Step, Table
 from assistant.core.files import write_json
 from assistant.core.paths import Paths, find
-from finetuning.data import config
+from finetuning.data import config, tokens
+from finetuning.data.audit import Audit
+from finetuning.data.build import NINE_FILES
 from finetuning.data.checks import Kind, check_row, kind_of
 from finetuning.data.config import DataLimits
 from finetuning.data.folder import manifest_hash, manifest_of, recover
-from finetuning.data.generate import NINE_FILES
-from finetuning.data.reader import Fault, read
+from finetuning.data.reader import Fault, Line, read
 
 SHOWN_FAULTS = 20
 SHOWN_WARNINGS = 10
@@ -51,8 +52,8 @@ def run(context: Context, path: str | None = None, strict: bool = False) -> Iter
     limits = config.load(context.paths)
     found = Findings()
     started = time.monotonic()
-    yield Step(f"Checking {len(files)} file{'s' if len(files) != 1 else ''} in {target}")
-    yield from examine(target, files, limits, found)
+    yield Step(f"Checking {_count(len(files), 'file')} in {target}")
+    yield from examine(target, files, limits, found, measure(context.paths, limits))
     document = found.document()
     _remember(context.paths, target, document)
     seconds = time.monotonic() - started
@@ -75,39 +76,68 @@ def dataset_files(target: Path) -> list[Path]:
     return sorted(files, key=lambda path: (place.get(path.name, len(place)), path.name))
 
 
-def examine(target: Path, files: list[Path], limits: DataLimits, found: Findings) -> Iterator[Event]:
+def measure(paths: Paths, limits: DataLimits) -> tokens.Measure | None:
+    """What finds rows that are too long in tokens; None when the base's tokenizer is not on this machine."""
+    return tokens.Measure(tokens.load(paths), limits.max_tokens) if tokens.tokenizer_file(paths) else None
+
+
+def examine(target: Path, files: list[Path], limits: DataLimits, found: Findings, too_long: tokens.Measure | None) -> Iterator[Event]:
     """Read every row and add what is wrong to ``found``."""
     total, done = sum(path.stat().st_size for path in files), 0
+    manifest = manifest_of(target) if target.is_dir() else None
+    audit = Audit(english=(manifest or {}).get("name") == "processed_english")
     _missing_files(target, files, found)
     for path in files:
-        kind: Kind | None = kind_of(path.name)
         rows = 0
-        labels: Counter[int] = Counter()
-        for line in read(path):
-            if line.row is None:
-                found.faults.append(Fault(path.name, line.number, line.field, line.code, line.message))
-                continue
+        for line in _rows(path, limits, found, audit, too_long):
             rows += 1
-            kind = kind or kind_of(path.name, line.row)
-            if kind is None:
-                found.warnings.append(
-                    Fault(path.name, line.number, "", "unknown_form", "neither the name nor the keys say what these rows are; not checked.")
-                )
-                break
-            for item in check_row(line.row, kind, limits):
-                (found.warnings if item.warning else found.faults).append(
-                    Fault(path.name, line.number, item.field, item.code, item.message)
-                )
-            if kind == "classification" and type(line.row.get("label")) is int:
-                labels[line.row["label"]] += 1
             if rows % ROWS_BETWEEN_PROGRESS == 0:
                 yield Progress(done + line.bytes, total, "bytes", {"file": path.name, "faults": float(len(found.faults))})
         done += path.stat().st_size
         found.rows[path.name] = rows
-        if labels:
-            found.labels[path.name] = labels
-            _rare_labels(path.name, labels, limits, found)
+        _rare_labels(path.name, limits, found)
     _empty_files(target, found)
+    yield Step("Comparing the rows with each other")
+    found.warnings += audit.results(limits)
+    if too_long is None:
+        yield Notice("The base's tokenizer is not on this machine: lengths in tokens were not checked.")
+
+
+def _rows(path: Path, limits: DataLimits, found: Findings, audit: Audit, too_long: tokens.Measure | None) -> Iterator[Line]:
+    kind: Kind | None = kind_of(path.name)
+    for line in read(path):
+        if line.row is None:
+            found.faults.append(Fault(path.name, line.number, line.field, line.code, line.message))
+            continue
+        kind = kind or kind_of(path.name, line.row)
+        if kind is None:
+            message = "neither the name nor the keys say what these rows are; the file was not checked."
+            found.warnings.append(Fault(path.name, line.number, "", "unknown_form", message))
+            return
+        _check(path.name, line, kind, limits, found, audit, too_long)
+        yield line
+
+
+def _check(name: str, line: Line, kind: Kind, limits: DataLimits, found: Findings, audit: Audit, too_long: tokens.Measure | None) -> None:
+    row, sound = line.row or {}, True
+    for item in check_row(row, kind, limits):
+        sound = sound and item.warning
+        (found.warnings if item.warning else found.faults).append(Fault(name, line.number, item.field, item.code, item.message))
+    if kind == "classification" and type(row.get("label")) is int:
+        found.labels.setdefault(name, Counter())[row["label"]] += 1
+    if not sound:
+        return
+    for fault, is_warning in audit.add(name, line.number, row, kind):
+        (found.warnings if is_warning else found.faults).append(fault)
+    encoded = too_long.too_long(row) if too_long else None
+    if encoded is None:
+        return
+    if len(encoded.prompt) >= limits.max_tokens:
+        message = f"the prompt alone has {len(encoded.prompt):,} tokens of {limits.max_tokens:,}: nothing of the answer would be trained."
+        found.faults.append(Fault(name, line.number, "input_text", "empty_mask", message))
+    else:
+        message = f"{len(encoded):,} tokens; training cuts after {limits.max_tokens:,} (training_config.yaml, data.max_tokens)."
+        found.warnings.append(Fault(name, line.number, "", "too_many_tokens", message))
 
 
 def _missing_files(target: Path, files: list[Path], found: Findings) -> None:
@@ -129,11 +159,13 @@ def _empty_files(target: Path, found: Findings) -> None:
         (found.warnings if meant else found.faults).append(fault)
 
 
-def _rare_labels(name: str, labels: Counter[int], limits: DataLimits, found: Findings) -> None:
+def _rare_labels(name: str, limits: DataLimits, found: Findings) -> None:
+    labels = found.labels.get(name, Counter())
     total = sum(labels.values())
     for label, shown in LABEL_NAMES.items():
-        if labels[label] < limits.min_label_share * total:
-            message = f"label {shown} has {labels[label]:,} of {total:,} rows ({labels[label] / total:.0%}); below {limits.min_label_share:.0%} it is learned badly."
+        if total and labels[label] < limits.min_label_share * total:
+            share = f"{labels[label]:,} of {total:,} rows ({labels[label] / total:.0%})"
+            message = f"label {shown} has {share}; below {limits.min_label_share:.0%} it is learned badly."
             found.warnings.append(Fault(name, None, "label", "rare_label", message))
 
 
@@ -144,11 +176,12 @@ def _remember(paths: Paths, target: Path, document: dict[str, Any]) -> None:
 
 def _title(found: Findings, seconds: float) -> str:
     rows = sum(found.rows.values())
-    if found.faults:
-        verdict = f"Not valid: {len(found.faults):,} fault{'s' if len(found.faults) != 1 else ''}"
-    else:
-        verdict = "Valid"
-    return f"{verdict}, {len(found.warnings):,} warning{'s' if len(found.warnings) != 1 else ''} in {rows:,} rows of {len(found.rows)} files ({seconds:.1f} s)"
+    verdict = f"Not valid: {_count(len(found.faults), 'fault')}" if found.faults else "Valid"
+    return f"{verdict}, {_count(len(found.warnings), 'warning')} in {rows:,} rows of {_count(len(found.rows), 'file')} ({seconds:.1f} s)"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _blocks(found: Findings) -> Iterator[Block]:
