@@ -65,13 +65,14 @@ def materialise(paths: Paths) -> Path:
         return folder
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".materialise.") as temporary:
         network = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=GGUF, dtype=torch.bfloat16)
         # A GGUF-loaded model refuses to be saved while it thinks it is quantised.
-        for name in ("quantization_config",):
-            if hasattr(network.config, name):
-                delattr(network.config, name)
+        if hasattr(network.config, "quantization_config"):
+            del network.config.quantization_config
         network.hf_quantizer = None
         network.is_quantized = False
         network.save_pretrained(temporary)

@@ -1,5 +1,6 @@
 """transformers + peft: one base, many adapters. The live engine on a GPU; training's and evaluation's everywhere."""
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -8,10 +9,13 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+# Its note on an optional kernel would land in the middle of the screen.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
 from peft import PeftModel  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
 
 from assistant.core import files  # noqa: E402
 from assistant.core.errors import ModelError  # noqa: E402
@@ -21,9 +25,13 @@ from assistant.core.values import Adapter, Message, Sampling, Token  # noqa: E40
 from assistant.engine import embedded  # noqa: E402
 from assistant.engine.base import Base, Generated, Stop  # noqa: E402
 
+transformers_logging.disable_progress_bar()
+
 TOP = 5
 # Prompts of one batch decoded together; 16 reached 420 tokens/s on 2 cores (docs/LOG.md).
 BATCH = 16
+# The router reads this much of a question, as the other engine does.
+READER_TOKENS = 512
 
 
 class HfEngine:
@@ -88,10 +96,23 @@ class HfEngine:
 
     def embed(self, prompt: Sequence[int]) -> list[float]:
         """The bare base's last hidden state at the last token, scaled to length 1."""
-        model = self._select(None)
-        with torch.inference_mode():
-            state = _inner(model)(input_ids=torch.tensor([list(prompt[-512:])], device=self.device), use_cache=False).last_hidden_state[0, -1].float()
-        return torch.nn.functional.normalize(state, dim=0).tolist()
+        return self.states([prompt])[0].tolist()
+
+    def states(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """``embed`` for many prompts at once: (prompts, hidden size), float32, each row of length 1."""
+        network = _inner(self._select(None))
+        cut = [list(prompt[-READER_TOKENS:]) for prompt in prompts]
+        order = sorted(range(len(cut)), key=lambda index: len(cut[index]))
+        rows = torch.zeros(len(cut), network.config.hidden_size)
+        for start in range(0, len(order), 2 * BATCH):
+            chosen = order[start : start + 2 * BATCH]
+            ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(cut[index]) for index in chosen], batch_first=True)
+            ends = torch.tensor([len(cut[index]) - 1 for index in chosen])
+            mask = (torch.arange(ids.shape[1]) <= ends[:, None]).long()
+            with torch.inference_mode():
+                states = network(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False).last_hidden_state
+            rows[chosen] = torch.nn.functional.normalize(states[torch.arange(len(chosen)), ends].float().cpu(), dim=1)
+        return rows
 
     def release(self) -> None:
         """Drop the weights."""
