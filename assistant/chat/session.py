@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from assistant.chat import context
@@ -17,6 +17,15 @@ from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, To
 from assistant.router import policy, repetition, triggers
 
 KOREAN = "This base model knows no Korean, so it answers in English."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A message understood: the question it means, what the classifier makes of it, and the route."""
+
+    question: str
+    judgement: Judgement | None
+    route: Route
 
 
 @dataclass(slots=True)
@@ -49,37 +58,42 @@ class Session:
 
         Closing the generator stops the answer; the turn is kept only when it is whole.
         """
-        text = cleaned(text)
-        if not text:
-            raise UsageError("There is nothing to answer.", "Type a question.")
         turns = self.turns if at is None else self.turns[:at]
-        question, requested = text, expert or triggers.asks_for_specialist(text)
-        if turns and triggers.asks_only_for_specialist(text):
-            question, turns = turns[-1].reply.question, turns[:-1]
-        engine = self.live.engine
+        asked = self.decide(text, turns, expert)
+        if turns and asked.question != cleaned(text):
+            turns = turns[:-1]
         yield from self.live.follow()
         if triggers.is_korean(text) and self.live.settings.base == "embedded":
             yield Notice(KOREAN)
-        judgement = self.live.judge(question)
-        route = policy.decide(judgement, pinned=self.pinned or pinned(self.paths), requested=requested, trained=self.live.trained())
-        speaker, notices = self.live.speaker(route.model)
+        speaker, notices = self.live.speaker(asked.route.model)
         yield from notices
-        yield RouteChosen(speaker.model, speaker.version, judgement.category if judgement else None, route.trigger, route.reason)
-        sampling = self._sampling()
-        room = engine.context_tokens - sampling.max_tokens
-        prompt = context.build(engine.format, speaker.model, turns, question, room, min(self._left_out, len(turns)), self._system)
+        category = asked.judgement.category if asked.judgement else None
+        yield RouteChosen(speaker.model, speaker.version, category, asked.route.trigger, asked.route.reason)
+        prompt = self._prompt(speaker.model, turns, asked.question)
         if prompt.left_out > self._left_out:
             yield Notice(f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on.")
         self._left_out = prompt.left_out
-        stream, started = _Stream(), time.perf_counter()
-        tokens = engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)
+        stream, sampling, started = _Stream(), self._sampling(), time.perf_counter()
+        tokens = self.live.engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)
         try:
             yield from self._receive(tokens, stream, sampling, started)
         finally:
             tokens.close()
-        reply = _reply(question, route, speaker, judgement, stream, time.perf_counter() - started)
-        self._keep(Turn(text, reply), at)
+        reply = _reply(asked, speaker, stream, time.perf_counter() - started)
+        self._keep(Turn(cleaned(text), reply), at)
         yield TurnDone(reply)
+
+    def decide(self, text: str, turns: Sequence[Turn] = (), expert: bool = False) -> Asked:
+        """What a message asks, and who shall answer it, without answering. A bare request for the expert means the last turn's question."""
+        text = cleaned(text)
+        if not text:
+            raise UsageError("There is nothing to answer.", "Type a question.")
+        question, requested = text, expert or triggers.asks_for_specialist(text)
+        if turns and triggers.asks_only_for_specialist(text):
+            question = turns[-1].reply.question
+        judgement = self.live.judge(question)
+        pin = self.pinned or pinned(self.paths)
+        return Asked(question, judgement, policy.decide(judgement, pinned=pin, requested=requested, trained=self.live.trained()))
 
     def retry(self) -> Iterator[Event]:
         """Answer the last message once more; the old answer goes when the new one is whole."""
@@ -128,6 +142,10 @@ class Session:
         if len(stream.ids) >= sampling.max_tokens:
             stream.stopped = "length"
 
+    def _prompt(self, model: str, turns: Sequence[Turn], question: str) -> context.Prompt:
+        room = self.live.engine.context_tokens - self._sampling().max_tokens
+        return context.build(self.live.engine.format, model, turns, question, room, min(self._left_out, len(turns)), self._system)
+
     def _sampling(self) -> Sampling:
         chat = self.live.settings.chat
         if self._greedy:
@@ -169,11 +187,11 @@ def cleaned(text: str) -> str:
     return clean(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
-def _reply(question: str, route: Route, speaker: Speaker, judgement: Judgement | None, stream: _Stream, seconds: float) -> Reply:
+def _reply(asked: Asked, speaker: Speaker, stream: _Stream, seconds: float) -> Reply:
     decoding = seconds - (stream.first or 0.0)
-    count = len(stream.ids)
+    count, judgement, route = len(stream.ids), asked.judgement, asked.route
     return Reply(
-        question=question,
+        question=asked.question,
         answer=stream.text.strip(),
         model=speaker.model,
         version=speaker.version,
@@ -181,7 +199,7 @@ def _reply(question: str, route: Route, speaker: Speaker, judgement: Judgement |
         category_probabilities=judgement.probabilities if judgement else None,
         confidence=None,
         complexity=judgement.complexity if judgement else None,
-        escalated=route.trigger is not None and route.trigger != "pinned" and speaker.model not in ("base", "unified"),
+        escalated=route.trigger not in (None, "pinned") and speaker.model not in ("base", "unified"),
         trigger=route.trigger,
         reason=route.reason,
         tokens=count,

@@ -6,7 +6,7 @@ import importlib
 import logging
 import shlex
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
 
 from assistant.core.errors import PZ2Error, UsageError, from_os_error
@@ -85,7 +85,6 @@ class Context:
     questions: Questions | None = None
     chat: Any = None
     json: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

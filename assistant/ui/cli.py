@@ -20,6 +20,7 @@ PZ2: a private assistant on your own machine, and the tools that make it better.
   python main.py                       the chat
   python main.py ft [COMMAND …]        the fine-tuning menu, or one of its commands
   python main.py --ask "…" [--json]    one answer, then exit
+  python main.py --ask-file FILE       every line of FILE as its own conversation, one JSON object a line
 """
 
 
@@ -55,14 +56,20 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
         return _fine_tuning(fine_tuning, words[1:], root, as_json)
     parser = _Parser(prog="main.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--ask", metavar="QUESTION", help="answer one question and exit (greedy)")
+    parser.add_argument("--ask-file", metavar="FILE", help="answer every line of FILE (plain text, or JSON Lines with a question)")
+    parser.add_argument("--out", metavar="OUT.jsonl", help="with --ask-file: write there, and go on where an earlier run stopped")
+    parser.add_argument("--route-only", action="store_true", help="with --ask-file: decide who would answer, without answering")
     parser.add_argument("--model", metavar="NAME", default="auto", help="auto, base, unified, qna, technical, or a domain of yours")
     parser.add_argument("--category", metavar="NAME", help="use that category's system prompt (qna, technical, general)")
     parser.add_argument("--root", metavar="DIR", help="keep datasets, models and logs under DIR (default: PZ2_ROOT, else the project folder)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(words)
-    if given.ask is None and (as_json or given.category):
-        raise UsageError(f"{'--json' if as_json else '--category'} goes with --ask or ft.", 'For example: `python main.py --ask "…" --json`.')
+    _check(given, as_json)
     paths = _paths(root)
+    if given.ask_file is not None:
+        from assistant.ui.ask_file import ask_file
+
+        return show(ask_file(paths, given.ask_file, sys.stdout, given.out, given.model, given.category, given.route_only), as_json=True)
     if given.ask is not None:
         from assistant.ui.ask_once import ask
 
@@ -74,6 +81,17 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
     from assistant.ui.pipe import chat_lines
 
     return chat_lines(paths, sys.stdin, given.model, fine_tuning)
+
+
+def _check(given: argparse.Namespace, as_json: bool) -> None:
+    """Flags that need another flag."""
+    asks = given.ask is not None or given.ask_file is not None
+    if given.ask is not None and given.ask_file is not None:
+        raise UsageError("--ask and --ask-file do not go together.", "Give one of them.")
+    if not asks and (as_json or given.category):
+        raise UsageError(f"{'--json' if as_json else '--category'} goes with --ask, --ask-file or ft.", 'For example: `python main.py --ask "…" --json`.')
+    if given.ask_file is None and (given.out or given.route_only):
+        raise UsageError(f"{'--out' if given.out else '--route-only'} goes with --ask-file.", "For example: `python main.py --ask-file questions.txt --out answers.jsonl`.")
 
 
 def _fine_tuning(registry: Registry, words: list[str], root: str | None, as_json: bool) -> int:
