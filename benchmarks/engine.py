@@ -25,8 +25,18 @@ from assistant.core.values import Adapter, Message, Sampling  # noqa: E402
 from assistant.engine import base as engines  # noqa: E402
 from assistant.engine import embedded, gguf_adapter  # noqa: E402
 
-QUESTIONS = ["What is the capital of France?", "How do I draw a line in CAD software?", "I feel sad today", "Explain what a GPU does.", "Tell me about the moon.",
-             "Why is the sky blue?", "What should I cook tonight?", "How does a bicycle stay upright?", "Who wrote Hamlet?", "What is recursion?"]
+QUESTIONS = [
+    "What is the capital of France?",
+    "How do I draw a line in CAD software?",
+    "I feel sad today",
+    "Explain what a GPU does.",
+    "Tell me about the moon.",
+    "Why is the sky blue?",
+    "What should I cook tonight?",
+    "How does a bicycle stay upright?",
+    "Who wrote Hamlet?",
+    "What is recursion?",
+]
 LONG = Sampling(max_tokens=100)
 
 
@@ -41,7 +51,12 @@ def main() -> None:
     embedded.materialise(root)
     with tempfile.TemporaryDirectory() as temporary:
         adapters = [random_adapter(root, Path(temporary) / f"a{number}", number) for number in range(3)]
-        figures = {"first_token": first_token(root), **speeds(root, adapters), "switch": switches(root, adapters), "agreement": agreement(root, adapters)}
+        figures = {
+            "first_token": first_token(root),
+            **speeds(root, adapters),
+            "switch": switches(root, adapters),
+            "agreement": agreement(root, adapters),
+        }
     print(json.dumps(figures, indent=2) if given.json else "\n".join(lines(figures)))
 
 
@@ -50,7 +65,9 @@ def first_token(root: places.Paths) -> dict[str, float]:
 
     def run(*words: str) -> float:
         started = time.perf_counter()
-        with subprocess.Popen([sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), *words], stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(
+            [sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), *words], stdout=subprocess.PIPE
+        ) as child:
             child.stdout.read(1)
             return time.perf_counter() - started
 
@@ -85,15 +102,21 @@ def speeds(root: places.Paths, adapters: list[Adapter]) -> dict[str, Any]:
     medians = {name: statistics.median(values) for name, values in found.items()}
     ratio = statistics.median(ours / theirs for ours, theirs in zip(found["llama"], found["bare_llama_cpp"], strict=True))
     batch_started = time.perf_counter()
-    answers = hf.batch([prompt(hf, number) for number in range(10)] + [prompt(hf, number) for number in range(6)], None, Sampling(max_tokens=60))
+    answers = hf.batch(
+        [prompt(hf, number) for number in range(10)] + [prompt(hf, number) for number in range(6)], None, Sampling(max_tokens=60)
+    )
     together = sum(len(answer.ids) for answer in answers) / (time.perf_counter() - batch_started)
     llama.release()
     hf.release()
-    return {"tokens_per_second": {**medians, "hf_16_together": together}, "llama_to_bare": ratio, "memory_mb": {k: v // 1_000_000 for k, v in memory.items()}}
+    return {
+        "tokens_per_second": {**medians, "hf_16_together": together},
+        "llama_to_bare": ratio,
+        "memory_mb": {k: v // 1_000_000 for k, v in memory.items()},
+    }
 
 
 def switches(root: places.Paths, adapters: list[Adapter]) -> dict[str, float]:
-    """Seconds to a new adapter between turns, and the bookkeeping of a resident one (first token now and then, same adapter and another)."""
+    """Seconds to a new adapter between turns, and what changing to a resident one adds to the first token."""
     settings = configuration.load(root)
     llama = engines.make("llama", engines.base_of(settings, root), settings, root)
     new = []

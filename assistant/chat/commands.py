@@ -13,16 +13,46 @@ from assistant.core.store import BUILT_IN, Store
 
 COMMANDS: tuple[Command, ...] = (
     Command("help", "what can be typed here", "assistant.chat.commands:show_help"),
-    Command("ft", "the fine-tuning menu, or one of its commands: `ft: status`", "assistant.chat.commands:menu", (Param("words", "a command", rest=True),)),
-    Command("model", "pin the model of this conversation, or `auto`", "assistant.chat.commands:model", (Param("name", "auto, base, unified, qna …", rest=True),)),
-    Command("expert", "ask the specialist: the last question, or a new one", "assistant.chat.commands:expert", (Param("question", "a question", rest=True),)),
+    Command(
+        "ft",
+        "the fine-tuning menu, or one of its commands: `ft: status`",
+        "assistant.chat.commands:menu",
+        (Param("words", "a command", rest=True),),
+    ),
+    Command(
+        "model",
+        "pin the model of this conversation, or `auto`",
+        "assistant.chat.commands:model",
+        (Param("name", "auto, base, unified, qna …", rest=True),),
+    ),
+    Command(
+        "expert",
+        "ask the specialist: the last question, or a new one",
+        "assistant.chat.commands:expert",
+        (Param("question", "a question", rest=True),),
+    ),
     Command("why", "why the last answer came from that model", "assistant.chat.commands:why"),
     Command("retry", "answer the last message once more", "assistant.chat.commands:retry"),
     Command("undo", "take the last turn away", "assistant.chat.commands:undo"),
-    Command("edit", "replace the last message: `edit: better words`", "assistant.chat.commands:edit", (Param("text", "the new message", rest=True, required=True),)),
+    Command(
+        "edit",
+        "replace the last message: `edit: better words`",
+        "assistant.chat.commands:edit",
+        (Param("text", "the new message", rest=True, required=True),),
+    ),
     Command("new", "begin a new conversation", "assistant.chat.commands:new"),
-    Command("sessions", "list earlier conversations, or open one: `sessions: 3`", "assistant.chat.commands:sessions", (Param("number", "its number", rest=True),)),
-    Command("save", "write this conversation to a file: `save: talk.md`", "assistant.chat.commands:save", (Param("file", "the Markdown file", rest=True, required=True),)),
+    Command(
+        "sessions",
+        "list earlier conversations, or open one: `sessions: 3`",
+        "assistant.chat.commands:sessions",
+        (Param("number", "its number", rest=True),),
+    ),
+    Command(
+        "save",
+        "write this conversation to a file: `save: talk.md`",
+        "assistant.chat.commands:save",
+        (Param("file", "the Markdown file", rest=True, required=True),),
+    ),
     Command("status", "what is trained, live and loaded", "assistant.chat.models:status"),
     Command("quit", "leave", "assistant.chat.commands:leave", aliases=("exit",)),
 )
@@ -33,8 +63,12 @@ REGISTRY = Registry(COMMANDS)
 def show_help(context: Context) -> Iterator[Event]:
     """The commands of the chat."""
     rows = tuple((f"{command.name}:", command.summary) for command in COMMANDS)
-    keys = ("Enter sends; Alt-Enter or Ctrl-J begins a new line; a line that ends in \\ goes on.", "Up and down go through what you typed. Tab completes commands.",
-            "Ctrl-C stops the answer, not the program. Ctrl-D or `quit:` leaves.", "`/help` works like `help:`. Any other line is a message.")
+    keys = (
+        "Enter sends; Alt-Enter or Ctrl-J begins a new line; a line that ends in \\ goes on.",
+        "Up and down go through what you typed. Tab completes commands.",
+        "Ctrl-C stops the answer, not the program. Ctrl-D or `quit:` leaves.",
+        "`/help` works like `help:`. Any other line is a message.",
+    )
     yield Report("Help", {command.name: command.summary for command in COMMANDS}, (Table(("type", "to"), rows), Lines("Keys", keys)))
 
 
@@ -50,10 +84,18 @@ def model(context: Context, name: str) -> Iterator[Event]:
     name = name.strip()
     if not name:
         shown = session.pinned or "auto: the router decides"
-        yield Report("Model", {"pinned": session.pinned}, (Lines("Model of this conversation", (shown, f"Choose from: {', '.join(model_names(session.live.store))}")),))
+        yield Report(
+            "Model",
+            {"pinned": session.pinned},
+            (Lines("Model of this conversation", (shown, f"Choose from: {', '.join(model_names(session.live.store))}")),),
+        )
         return
     session.pinned = check_model(name, session.live.store)
-    yield Notice("The router decides again." if name == "auto" else f"{name} answers this conversation from now on. `model: auto` gives it back to the router.")
+    yield Notice(
+        "The router decides again."
+        if name == "auto"
+        else f"{name} answers this conversation from now on. `model: auto` gives it back to the router."
+    )
 
 
 def expert(context: Context, question: str) -> Iterator[Event]:
@@ -79,7 +121,11 @@ def why(context: Context) -> Iterator[Event]:
         lines.append(f"The question was read as {reply.category} ({shares}).")
     if reply.stopped == "repetition":
         lines.append("The answer went round in circles and was cut.")
-    yield Report("Why", {"reason": reply.reason, "category_probabilities": reply.category_probabilities, "trigger": reply.trigger}, (Lines("Why", tuple(lines)),))
+    yield Report(
+        "Why",
+        {"reason": reply.reason, "category_probabilities": reply.category_probabilities, "trigger": reply.trigger},
+        (Lines("Why", tuple(lines)),),
+    )
 
 
 def retry(context: Context) -> Iterator[Event]:

@@ -17,7 +17,9 @@ class Prompt:
     left_out: int
 
 
-def build(chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, room: int, first: int = 0, system: str | None = None) -> Prompt:
+def build(
+    chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, room: int, first: int = 0, system: str | None = None
+) -> Prompt:
     """The prompt of a question after the turns from ``first`` on, in at most ``room`` tokens.
 
     When it does not fit, the oldest turns go until it fills at most half the room: trimming in large steps keeps the
@@ -42,4 +44,6 @@ def _messages(turn: Turn) -> list[Message]:
 
 
 def _size(chat: ChatFormat, turn: Turn) -> int:
-    return len(chat.encode([Message("system", ""), *_messages(turn)], answer=False)) - len(chat.encode([Message("system", "")], answer=False))
+    return len(chat.encode([Message("system", ""), *_messages(turn)], answer=False)) - len(
+        chat.encode([Message("system", "")], answer=False)
+    )

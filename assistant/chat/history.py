@@ -50,7 +50,8 @@ class History:
         """The newest conversations that hold a turn, newest first."""
         with closing(self._open()) as database:
             rows = database.execute(
-                "SELECT s.id, s.title, s.started, COUNT(t.id) FROM sessions s JOIN turns t ON t.session = s.id GROUP BY s.id ORDER BY MAX(t.id) DESC LIMIT ?",
+                "SELECT s.id, s.title, s.started, COUNT(t.id) FROM sessions s JOIN turns t ON t.session = s.id"
+                " GROUP BY s.id ORDER BY MAX(t.id) DESC LIMIT ?",
                 (most,),
             )
             return [Listed(*row) for row in rows]
@@ -90,4 +91,6 @@ class History:
             database.execute("PRAGMA foreign_keys = ON")
             return database
         except sqlite3.DatabaseError as error:
-            raise DataError(f"The chat history {self._path} cannot be opened ({error}).", "Move the file away; a new one is begun.") from error
+            raise DataError(
+                f"The chat history {self._path} cannot be opened ({error}).", "Move the file away; a new one is begun."
+            ) from error

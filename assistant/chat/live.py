@@ -152,7 +152,9 @@ class Live:
         except PZ2Error as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
-            self._failure = ModelError(f"The model could not be loaded ({type(error).__name__}: {error}).", f"Details are in {self._paths.logs / 'pz2.log'}.")
+            self._failure = ModelError(
+                f"The model could not be loaded ({type(error).__name__}: {error}).", f"Details are in {self._paths.logs / 'pz2.log'}."
+            )
 
     def speaker_at_start(self) -> None:
         """Load the unified model's live version, so that the first question does not wait for it; a broken one is met at the first turn."""

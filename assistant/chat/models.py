@@ -20,19 +20,22 @@ def status(context: Context) -> Iterator[Event]:
     """What is trained, live and loaded, memory and disk, and the next step."""
     data = facts(context)
     models = tuple(
-        (item["model"], item["live"] or "–", ", ".join(item["versions"]) or "none trained yet", "yes" if item["loaded"] else "no") for item in data["models"]
+        (item["model"], item["live"] or "–", ", ".join(item["versions"]) or "none trained yet", "yes" if item["loaded"] else "no")
+        for item in data["models"]
     )
     memory, disk = data["memory"], data["disk"]
     lines = [
         f"base       {data['base']}" + (f" ({data['base_fault']})" if data["base_fault"] else ""),
         f"engine     {data['engine'] or 'none'}",
-        f"router     {'pinned to ' + data['router']['pinned'] if data['router']['pinned'] else 'auto'}; hybrid mode is {'on' if data['hybrid'] else 'off'}",
+        f"router     {_mode(data['router'])}; hybrid mode is {'on' if data['hybrid'] else 'off'}",
         f"thresholds {data['router']['note']}",
         f"memory     {memory['process_mb']} MB used here, {memory['free_mb']:,} of {memory['total_mb']:,} MB free",
         f"disk       {disk['free_gb']} GB free, models take {disk['models_mb']} MB",
         f"data       {data['data'] or 'no dataset yet'}",
     ]
-    yield Report("Status", data, (Table(("model", "live", "versions", "loaded"), models), Lines("", tuple(lines)), Lines("Next", (data["next"],))))
+    yield Report(
+        "Status", data, (Table(("model", "live", "versions", "loaded"), models), Lines("", tuple(lines)), Lines("Next", (data["next"],)))
+    )
 
 
 def facts(context: Context) -> dict[str, Any]:
@@ -44,7 +47,9 @@ def facts(context: Context) -> dict[str, Any]:
     models = []
     for model in dict.fromkeys([*BUILT_IN, *store.models()]):
         versions, current = store.versions(model), _current(store, model)
-        models.append({"model": model, "live": current, "versions": versions, "loaded": resident.get(model) == current and current is not None})
+        models.append(
+            {"model": model, "live": current, "versions": versions, "loaded": resident.get(model) == current and current is not None}
+        )
     base, engine, fault = settings.base, None, None
     try:
         found = engines.base_of(settings, paths)
@@ -59,9 +64,17 @@ def facts(context: Context) -> dict[str, Any]:
         "base_fault": fault,
         "engine": engine,
         "models": models,
-        "router": {"mode": "pinned" if sessions.pinned(paths) else "auto", "pinned": sessions.pinned(paths), "thresholds": None,
-                   "note": "not calibrated: a request or a pin decides, confidence is not used"},
-        "memory": {"process_mb": psutil.Process().memory_info().rss // 1_000_000, "free_mb": memory.available // 1_000_000, "total_mb": memory.total // 1_000_000},
+        "router": {
+            "mode": "pinned" if sessions.pinned(paths) else "auto",
+            "pinned": sessions.pinned(paths),
+            "thresholds": None,
+            "note": "not calibrated: a request or a pin decides, confidence is not used",
+        },
+        "memory": {
+            "process_mb": psutil.Process().memory_info().rss // 1_000_000,
+            "free_mb": memory.available // 1_000_000,
+            "total_mb": memory.total // 1_000_000,
+        },
         "disk": {"free_gb": disk.free // 1_000_000_000, "models_mb": _size(paths.models) // 1_000_000},
         "data": _data(paths.processed),
         "next": _next(paths, store, trained),
@@ -102,6 +115,10 @@ def rollback(context: Context, model: str) -> Iterator[Event]:
         return
     after = store.roll_back(model)
     yield Switched(model, after.version, now.version)
+
+
+def _mode(router: dict[str, Any]) -> str:
+    return f"pinned to {router['pinned']}" if router["pinned"] else "auto"
 
 
 def _live(context: Context) -> Live:

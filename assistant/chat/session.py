@@ -41,7 +41,16 @@ class _Stream:
 class Session:
     """A conversation with its turns; ``history`` None keeps nothing on disk (one question of ``--ask``)."""
 
-    def __init__(self, paths: Paths, live: Live, history: History | None = None, *, greedy: bool = False, pinned: str | None = None, system: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        live: Live,
+        history: History | None = None,
+        *,
+        greedy: bool = False,
+        pinned: str | None = None,
+        system: str | None = None,
+    ) -> None:
         self.paths = paths
         self.live = live
         self.history = history
@@ -71,7 +80,9 @@ class Session:
         yield RouteChosen(speaker.model, speaker.version, category, asked.route.trigger, asked.route.reason)
         prompt = self._prompt(speaker.model, turns, asked.question)
         if prompt.left_out > self._left_out:
-            yield Notice(f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on.")
+            yield Notice(
+                f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on."
+            )
         self._left_out = prompt.left_out
         stream, sampling, started = _Stream(), self._sampling(), time.perf_counter()
         tokens = self.live.engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)

@@ -78,7 +78,8 @@ class Questions(Protocol):
 class Context:
     """What a handler is given besides its own words.
 
-    ``questions`` is None when nobody can be asked (a pipe, ``--json``); ``chat`` is the running conversation (assistant.chat.session.Session), if there is one.
+    ``questions`` is None when nobody can be asked (a pipe, ``--json``); ``chat`` is the running conversation
+    (assistant.chat.session.Session), if there is one.
     """
 
     paths: Paths

@@ -1,11 +1,11 @@
 """Errors that a user can act on.
 
-    PZ2Error            what happened, and what to do about it
-    ├── UsageError      a command was called with wrong words
-    ├── ConfigError     a configuration file holds something wrong
-    ├── DataError       a dataset, corpus or user file is unusable
-    ├── ModelError      a base, adapter or version is missing or broken
-    └── TrainingError   a run cannot start or go on
+PZ2Error            what happened, and what to do about it
+├── UsageError      a command was called with wrong words
+├── ConfigError     a configuration file holds something wrong
+├── DataError       a dataset, corpus or user file is unusable
+├── ModelError      a base, adapter or version is missing or broken
+└── TrainingError   a run cannot start or go on
 """
 
 

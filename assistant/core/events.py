@@ -144,9 +144,7 @@ class Finished:
     status: int = 0
 
 
-Event = (
-    RouteChosen | TextDelta | TurnDone | Step | Progress | Checked | Rejected | Report | Notice | Failed | Switched | Finished
-)
+Event = RouteChosen | TextDelta | TurnDone | Step | Progress | Checked | Rejected | Report | Notice | Failed | Switched | Finished
 EVENTS: tuple[type, ...] = Event.__args__  # type: ignore[attr-defined]
 _BLOCKS: dict[str, type] = {kind.__name__: kind for kind in (Table, Chart, Lines, Spans)}
 

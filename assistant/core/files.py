@@ -100,4 +100,3 @@ def sha256(path: Path, seen: Callable[[int], None] | None = None) -> str:
             if seen:
                 seen(done)
     return digest.hexdigest()
-

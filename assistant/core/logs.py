@@ -15,7 +15,9 @@ def start(paths: Paths) -> None:
     logger.propagate = False
     try:
         paths.logs.mkdir(parents=True, exist_ok=True)
-        handler: logging.Handler = RotatingFileHandler(paths.logs / "pz2.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
+        handler: logging.Handler = RotatingFileHandler(
+            paths.logs / "pz2.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True
+        )
     except OSError:
         handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))

@@ -9,7 +9,7 @@ _KEPT = frozenset("\n\t\u200d\ufe0f")
 
 
 def clean(text: str) -> str:
-    """Text without escape sequences and control characters, which could move the cursor or hide what is there; line breaks and tabs stay."""
+    """Text without escape sequences and control characters, which could move the cursor or hide text; line breaks and tabs stay."""
     if text.isprintable():
         return text
     text = _ESCAPES.sub("", text.replace("\r\n", "\n"))

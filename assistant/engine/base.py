@@ -69,7 +69,10 @@ def base_of(settings: Settings, paths: Paths) -> Base:
     folder = find(settings.base, paths)
     if folder.is_dir():
         if not any(folder.glob("*.safetensors")):
-            raise ModelError(f"The base folder {folder} holds no .safetensors file.", "Give a folder in safetensors form; pickled weights are not loaded.")
+            raise ModelError(
+                f"The base folder {folder} holds no .safetensors file.",
+                "Give a folder in safetensors form; pickled weights are not loaded.",
+            )
         return Base(folder.name, str(folder))
     if settings.base.startswith((".", "/", "~")) or settings.base.count("/") > 1:
         raise ModelError(f"The base folder {settings.base} does not exist.", "Correct `base:` in model_config.yaml.")

@@ -100,7 +100,9 @@ def write_tokenizer(gguf: Path, target: Path) -> None:
     )
     tokenizer.decoder = decoders.ByteLevel()
     control = 3
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token, kind in zip(tokens, kinds, strict=True) if kind == control])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token, kind in zip(tokens, kinds, strict=True) if kind == control]
+    )
     files.write_text(target, tokenizer.to_str())
 
 

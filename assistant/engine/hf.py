@@ -60,7 +60,7 @@ class HfEngine:
         """The answer's tokens, one forward pass each."""
         if len(prompt) + sampling.max_tokens > self.context_tokens:
             raise ModelError(
-                f"The prompt has {len(prompt)} tokens and the answer may have {sampling.max_tokens}; the context holds {self.context_tokens}.",
+                f"{len(prompt)} tokens of prompt and {sampling.max_tokens} of answer do not fit into the context of {self.context_tokens}.",
                 "Ask something shorter, or raise chat.context_tokens in model_config.yaml.",
             )
         model = self._select(adapter)
@@ -131,7 +131,9 @@ class HfEngine:
             else:
                 self._model = PeftModel.from_pretrained(self._plain, str(folder), adapter_name=name, is_trainable=False)
         except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise ModelError(f"The adapter in {folder} could not be loaded ({str(error).splitlines()[0]}).", "It is damaged or belongs to another base.") from error
+            raise ModelError(
+                f"The adapter in {folder} could not be loaded ({str(error).splitlines()[0]}).", "It is damaged or belongs to another base."
+            ) from error
         self._model.eval().requires_grad_(False)
         self._names[key] = name
 
@@ -168,15 +170,26 @@ class HfEngine:
             choice = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 40}
         with torch.inference_mode():
             out = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=sampling.max_tokens, eos_token_id=list(end), pad_token_id=end[0],
-                repetition_penalty=sampling.repeat_penalty, output_logits=True, return_dict_in_generate=True, **choice,
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=sampling.max_tokens,
+                eos_token_id=list(end),
+                pad_token_id=end[0],
+                repetition_penalty=sampling.repeat_penalty,
+                output_logits=True,
+                return_dict_in_generate=True,
+                **choice,
             )
         answers = []
         for row in range(len(prompts)):
             tokens = out.sequences[row, width:].tolist()
             length = next((place for place, token in enumerate(tokens) if token in end), len(tokens))
             logprobs = tuple(float(torch.log_softmax(out.logits[place][row].float(), dim=-1)[tokens[place]]) for place in range(length))
-            answers.append(Generated(self.format.decode(tokens[:length]), tuple(tokens[:length]), logprobs, "end" if length < len(tokens) else "length"))
+            answers.append(
+                Generated(
+                    self.format.decode(tokens[:length]), tuple(tokens[:length]), logprobs, "end" if length < len(tokens) else "length"
+                )
+            )
         return answers
 
 
@@ -215,7 +228,9 @@ def chat_format(base: Base, paths: Paths) -> ChatFormat:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"The tokenizer of {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml.") from error
+        raise ModelError(
+            f"The tokenizer of {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml."
+        ) from error
     if tokenizer.chat_template is None:
         embedded_template = files.read_json(embedded.materialise(paths) / "tokenizer_config.json")["chat_template"]
         tokenizer.chat_template = embedded_template
@@ -228,7 +243,9 @@ def load_base(base: Base, paths: Paths) -> Any:
     try:
         return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"The base {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml.") from error
+        raise ModelError(
+            f"The base {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml."
+        ) from error
 
 
 def _choose(logits: Any, seen: list[int], sampling: Sampling, generator: Any) -> tuple[int, float, tuple[tuple[int, float], ...]]:

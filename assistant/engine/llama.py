@@ -126,7 +126,7 @@ class LlamaEngine:
             raise ModelError(f"The adapter {adapter} is not loaded.", "This is a fault of PZ2; please report it.")
         if len(prompt) + sampling.max_tokens > self.context_tokens:
             raise ModelError(
-                f"The prompt has {len(prompt)} tokens and the answer may have {sampling.max_tokens}; the context holds {self.context_tokens}.",
+                f"{len(prompt)} tokens of prompt and {sampling.max_tokens} of answer do not fit into the context of {self.context_tokens}.",
                 "Ask something shorter, or raise chat.context_tokens in model_config.yaml.",
             )
         return {
@@ -170,7 +170,9 @@ class LlamaEngine:
             server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             names = ", ".join(str(path) for path in adapters) or str(self._gguf)
-            raise ModelError(f"llama.cpp could not load {names} ({error}).", "The file is damaged or belongs to another base; use another version.") from error
+            raise ModelError(
+                f"llama.cpp could not load {names} ({error}).", "The file is damaged or belongs to another base; use another version."
+            ) from error
         if not reader:
             # One token each: a server that has served nothing can deadlock when it is dropped.
             server.handle_completions({"prompt": [self.format.start_id], "max_tokens": 1, "cache_prompt": False, "id_slot": 0})
@@ -215,4 +217,6 @@ def _raise_on_error(answer: Any) -> None:
     if isinstance(answer, str):
         answer = json.loads(answer)
     if isinstance(answer, dict) and (error := answer.get("error")):
-        raise ModelError(f"llama.cpp refused the request: {error.get('message', error)}.", "Ask something shorter, or start a new chat with `new:`.")
+        raise ModelError(
+            f"llama.cpp refused the request: {error.get('message', error)}.", "Ask something shorter, or start a new chat with `new:`."
+        )

@@ -19,7 +19,11 @@ def decide(judgement: Judgement | None, *, pinned: str | None, requested: bool, 
             return Route(_default(trained), None, "everyday talk stays with the unified model, which needs no expert")
         if specialist in trained:
             return Route(specialist, "request", f"you asked for the expert, and the question is {specialist}")
-        return Route(_default(trained), "request", f"you asked for the expert, but the {specialist} specialist is not trained yet (`ft: train {specialist}`)")
+        return Route(
+            _default(trained),
+            "request",
+            f"you asked for the expert, but the {specialist} specialist is not trained yet (`ft: train {specialist}`)",
+        )
     if "unified" not in trained:
         return Route("base", None, "nothing is trained yet, so the base model answers")
     return Route("unified", None, "the unified model answers by default")

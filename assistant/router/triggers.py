@@ -15,7 +15,10 @@ _REQUEST = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_REFUSED = re.compile(r"\b(?:no|not|don'?t|without|never)\b[^.?!]{0,20}\b(?:expert|specialist)|전문가\s*(?:모드)?[가-힣]*\s*(?:말고|없이|필요\s*없|싫)", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"\b(?:no|not|don'?t|without|never)\b[^.?!]{0,20}\b(?:expert|specialist)|전문가\s*(?:모드)?[가-힣]*\s*(?:말고|없이|필요\s*없|싫)",
+    re.IGNORECASE,
+)
 # What may stand around the request without being a question of its own.
 _COURTESY = re.compile(
     r"\b(?:yes|yeah|yep|ok|okay|sure|please|pls|thanks|thank|you|can|could|would|will|i|we|me|let'?s|lets|go|do|give|get|have|like|want|need|to|in|into|with|for|the|a|an|it|this|that|"

@@ -17,7 +17,9 @@ from assistant.core.paths import Paths, find
 from assistant.core.prompts import SYSTEM
 
 
-def ask_file(paths: Paths, file: str, screen: TextIO, out: str | None, model: str, category: str | None, route_only: bool) -> Iterator[Event]:
+def ask_file(
+    paths: Paths, file: str, screen: TextIO, out: str | None, model: str, category: str | None, route_only: bool
+) -> Iterator[Event]:
     """Answer the questions of ``file``. With ``out`` the answers go there and an earlier run is taken up where it stopped."""
     return guarded("--ask-file", _events(paths, file, screen, out, model, category, route_only), Context(paths))
 
@@ -36,7 +38,9 @@ def questions(path: Path) -> list[str]:
     return found
 
 
-def _events(paths: Paths, file: str, screen: TextIO, out: str | None, model: str, category: str | None, route_only: bool) -> Iterator[Event]:
+def _events(
+    paths: Paths, file: str, screen: TextIO, out: str | None, model: str, category: str | None, route_only: bool
+) -> Iterator[Event]:
     asked = questions(find(file, paths))
     live = Live(paths, configuration.load(paths))
     pinned = check_model(model, live.store)
@@ -88,9 +92,11 @@ def _question(path: Path, number: int, line: str) -> str:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path.name}, line {number}: not valid JSON ({error.msg}).", "Write JSON objects with a \"question\", or plain lines.") from error
+        raise DataError(
+            f"{path.name}, line {number}: not valid JSON ({error.msg}).", 'Write JSON objects with a "question", or plain lines.'
+        ) from error
     if not isinstance(row.get("question"), str) or not row["question"].strip():
-        raise DataError(f"{path.name}, line {number}: 'question' is missing or empty.", "Give every object a \"question\".")
+        raise DataError(f"{path.name}, line {number}: 'question' is missing or empty.", 'Give every object a "question".')
     return row["question"].strip()
 
 
@@ -109,7 +115,10 @@ def _done(target: Path, asked: list[str]) -> int:
             except (ValueError, AttributeError):
                 question = None
             if done >= len(asked) or question != asked[done]:
-                raise UsageError(f"{target}, line {done + 1} is no answer to question {done + 1} of this file.", "Name another --out file, or delete this one.")
+                raise UsageError(
+                    f"{target}, line {done + 1} is no answer to question {done + 1} of this file.",
+                    "Name another --out file, or delete this one.",
+                )
             done += 1
             whole += len(line)
     with target.open("r+b") as file:

@@ -29,7 +29,9 @@ def fit(root: paths.Paths) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = configuration.load(root)
     base = base_of(settings, root)
     engine = HfEngine(base, settings.chat.context_tokens, root)
-    splits = {name: files.read_jsonl(root.processed / f"classification_{name}.jsonl") for name in ("train", "validation", "test", "test_phrasing")}
+    splits = {
+        name: files.read_jsonl(root.processed / f"classification_{name}.jsonl") for name in ("train", "validation", "test", "test_phrasing")
+    }
     states = {name: engine.states([engine.format.encode(classifier.reading(row["text"])) for row in rows]) for name, rows in splits.items()}
     mean, spread = states["train"].mean(0), states["train"].std(0) + 1e-4
     scaled = {name: (state - mean) / spread for name, state in states.items()}

@@ -9,8 +9,8 @@ from assistant.chat.live import Live
 from assistant.chat.session import Session
 from assistant.core import files
 from assistant.core import settings as configuration
-from assistant.core.store import Store
 from assistant.core.errors import ModelError
+from assistant.core.store import Store
 from assistant.core.values import Judgement, ModelCard, Token
 from tests.scripted import ScriptedEngine, ScriptedFormat
 
@@ -86,7 +86,9 @@ class ScriptedLive(Live):
 
 
 def card(model, version):
-    return ModelCard(model, version, "run", "lora", "base", "", "data", "", "2026-01-01T00:00:00+00:00", 20, 1000, 1.0, 0.5, 10, ("llama", "hf"))
+    return ModelCard(
+        model, version, "run", "lora", "base", "", "data", "", "2026-01-01T00:00:00+00:00", 20, 1000, 1.0, 0.5, 10, ("llama", "hf")
+    )
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ TRAIN = Command(
     ),
     (MenuItem(6, "Train qna", ("qna",)),),
 )
-REGISTRY = Registry((TRAIN, Command("status", "what is live", "tests.core.test_commands:breaks"), Command("boom", "fails", "tests.core.test_commands:boom")))
+REGISTRY = Registry(
+    (TRAIN, Command("status", "what is live", "tests.core.test_commands:breaks"), Command("boom", "fails", "tests.core.test_commands:boom"))
+)
 
 
 def handler(context, **values):
@@ -50,7 +52,13 @@ def test_a_flag_may_be_written_with_dashes():
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [([], "needs model"), (["qna", "--max_steps", "x"], "invalid int"), (["qna", "--stepz", "3"], "--stepz"), (["qna", "--preset", "huge"], "invalid choice"), (["qna", "extra"], "extra")],
+    [
+        ([], "needs model"),
+        (["qna", "--max_steps", "x"], "invalid int"),
+        (["qna", "--stepz", "3"], "--stepz"),
+        (["qna", "--preset", "huge"], "invalid choice"),
+        (["qna", "extra"], "extra"),
+    ],
 )
 def test_wrong_words_are_a_sentence_with_the_usage(words, said):
     with pytest.raises(UsageError) as error:

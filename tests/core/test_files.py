@@ -7,7 +7,7 @@ from assistant.core import files
 from assistant.core.commands import Command, Context, Registry
 from assistant.core.errors import ConfigError, DataError
 from assistant.core.events import Failed
-from assistant.core.paths import find, prepare, resolve, Paths
+from assistant.core.paths import Paths, find, prepare, resolve
 from assistant.core.settings import load
 
 

@@ -41,7 +41,9 @@ def adapters(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for number in range(3):
         torch.manual_seed(number)
         base = AutoModelForCausalLM.from_pretrained(str(base_folder), dtype=torch.bfloat16)
-        model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, use_rslora=number == 1, target_modules="all-linear", init_lora_weights=False))
+        model = get_peft_model(
+            base, LoraConfig(r=8, lora_alpha=16, use_rslora=number == 1, target_modules="all-linear", init_lora_weights=False)
+        )
         target = folder / f"a{number}"
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -14,7 +14,14 @@ from assistant.core.values import Adapter, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine import embedded
 
-QUESTIONS = ["What is the capital of France?", "How do I draw a line?", "I feel sad today", "What is a GPU?", "Tell me a joke", "Who wrote Hamlet?"]
+QUESTIONS = [
+    "What is the capital of France?",
+    "How do I draw a line?",
+    "I feel sad today",
+    "What is a GPU?",
+    "Tell me a joke",
+    "Who wrote Hamlet?",
+]
 GREEDY = Sampling(max_tokens=12)
 
 
@@ -109,7 +116,14 @@ def test_the_tokenizer_is_the_one_transformers_reads_from_the_gguf_file(base_fol
 
     theirs = AutoTokenizer.from_pretrained(str(base_folder), gguf_file=embedded.GGUF)
     ours = ChatML.load(base_folder / "tokenizer.json")
-    for text in ["Hello, world!", "  two  spaces\n\nand 12345 digits", "SketchUp에서 곡면", "naïve café — 3.14 \t x", "I'm you're we'll", "🙂 emoji 🌱"]:
+    for text in [
+        "Hello, world!",
+        "  two  spaces\n\nand 12345 digits",
+        "SketchUp에서 곡면",
+        "naïve café — 3.14 \t x",
+        "I'm you're we'll",
+        "🙂 emoji 🌱",
+    ]:
         expected = theirs.encode(text, add_special_tokens=False)
         assert ours.tokenizer.encode(text, add_special_tokens=False).ids == expected
 
@@ -171,7 +185,9 @@ def test_no_other_process_can_use_the_llama_engine(real_root):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(door)
                 body = b'{"prompt":"hello","content":"hello"}'
-                client.sendall(f"POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+                client.sendall(
+                    f"POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+                )
                 status = client.recv(300).split(b"\r\n")[0]
             assert b" 200 " not in status + b" ", f"{path}: {status!r}"
     llama.release()

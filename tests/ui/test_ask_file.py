@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from finetuning.commands import REGISTRY
 from assistant.ui.cli import main
+from finetuning.commands import REGISTRY
 from tests.scripted import ScriptedEngine, install
 
 
@@ -63,7 +63,10 @@ def test_answers_of_another_file_are_not_overwritten(paths, tmp_path, engine, ca
     assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == '{"question": "mine"}\n'
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "holds no question"), ('{"q": 1}\n', "line 1: 'question' is missing"), ('ok\n{broken\n', "line 2: not valid JSON")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "holds no question"), ('{"q": 1}\n', "line 1: 'question' is missing"), ("ok\n{broken\n", "line 2: not valid JSON")],
+)
 def test_a_file_that_cannot_be_used_is_a_sentence(paths, tmp_path, engine, capsys, text, said):
     (tmp_path / "q.txt").write_text(text, encoding="utf-8")
     assert run(paths, tmp_path / "q.txt") == 2
