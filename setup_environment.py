@@ -143,7 +143,9 @@ def make_environment(environment: Path) -> None:
     others = [path for path in environment.iterdir() if path.name != LOCK]
     if others and (environment / LOCK).read_bytes() != BEGUN:
         if not (environment / "pyvenv.cfg").is_file() or not _works(environment):
-            raise SetupError(f"The folder {environment} is not a working virtual environment. Move it away, or choose another place in PZ2_VENV.")
+            raise SetupError(
+                f"The folder {environment} is not a working virtual environment. Move it away, or choose another place in PZ2_VENV."
+            )
     else:
         for path in others:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -151,7 +153,9 @@ def make_environment(environment: Path) -> None:
         (environment / LOCK).write_bytes(BEGUN)
         made = subprocess.run([sys.executable, "-m", "venv", str(environment)], stdout=sys.stderr, check=False)
         if made.returncode or not _works(environment):
-            raise SetupError("Python could not make a virtual environment. On Debian and Ubuntu: `apt install python3-venv`, then start again.")
+            raise SetupError(
+                "Python could not make a virtual environment. On Debian and Ubuntu: `apt install python3-venv`, then start again."
+            )
     write_stamp(environment, {"environment": platform.python_version()})
 
 
@@ -252,7 +256,9 @@ def _install_cpu_torch(environment: Path) -> None:
         return
     if not _pip(environment, "--no-deps", "--index-url", CPU_INDEX, "--timeout", "15", "--retries", "2", wanted):
         own = f"{python_of(environment)} -m pip install torch=={pinned[1]}"
-        raise SetupError(f"The CPU build of torch could not be fetched from {CPU_INDEX}. Check the connection and start again, or take another build: `{own}`.")
+        raise SetupError(
+            f"The CPU build of torch could not be fetched from {CPU_INDEX}. Check the connection and start again, or take another build: `{own}`."
+        )
 
 
 def _pip(environment: Path, *words: str, quiet: bool = False) -> bool:
@@ -260,7 +266,9 @@ def _pip(environment: Path, *words: str, quiet: bool = False) -> bool:
     if quiet or not sys.stderr.isatty():
         command.append("-q")
     told = subprocess.DEVNULL if quiet else sys.stderr
-    return subprocess.run(command, stdout=told, stderr=told, env={**os.environ, "PIP_USER": "0"}, close_fds=False, check=False).returncode == 0
+    return (
+        subprocess.run(command, stdout=told, stderr=told, env={**os.environ, "PIP_USER": "0"}, close_fds=False, check=False).returncode == 0
+    )
 
 
 def _offline(what: str) -> str:

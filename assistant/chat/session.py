@@ -12,7 +12,7 @@ from assistant.core import files
 from assistant.core.errors import DataError, UsageError
 from assistant.core.events import Event, Notice, RouteChosen, TextDelta, TurnDone
 from assistant.core.paths import Paths
-from assistant.core.text import clean
+from assistant.core.text import Cleaner, clean
 from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, Token
 from assistant.router import policy, repetition, triggers
 
@@ -136,12 +136,13 @@ class Session:
         self.id, self._left_out = number, 0
 
     def _receive(self, tokens: Iterator[Token], stream: _Stream, sampling: Sampling, started: float) -> Iterator[Event]:
+        cleaner = Cleaner()
         for token in tokens:
             if stream.first is None:
                 stream.first = time.perf_counter() - started
             if token.id >= 0:
                 stream.ids.append(token.id)
-            text = clean(token.text)
+            text = cleaner.feed(token.text)
             stream.text += text
             if text:
                 yield TextDelta(text)

@@ -6,7 +6,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from assistant.core.text import clean
-from assistant.ui.markdown import Answer, Tail, finished
+from assistant.ui.markdown import Block, blocks, settled
 
 # Rows of the screen that an unfinished block leaves free, so that the cursor never scrolls.
 SPARE_ROWS = 2
@@ -17,22 +17,22 @@ class AnswerView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._printed = ""
+        self._blocks: list[str] = []
         self._rest = ""
         self._rows = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing of the answer has come."""
-        return not self._printed and not self._rest
+        return not self._blocks and not self._rest
 
     def add(self, text: str) -> None:
         """The next piece of the answer."""
-        self._rest = clean(self._rest + text) if self._printed else clean(self._rest + text).lstrip()
+        self._rest = clean(self._rest + text) if self._blocks else clean(self._rest + text).lstrip()
         if "\n" not in text:
             return
-        if settled := finished(self._rest):
-            block, self._rest = self._rest[:settled], self._rest[settled:]
+        for block in settled(self._rest):
+            self._rest = self._rest[len(block) :]
             self._print(block)
 
     def unfinished(self) -> RenderableType:
@@ -41,16 +41,17 @@ class AnswerView:
             return Text("")
         # The blank line that will stand before this block when it is printed.
         rows = self._console.size.height - SPARE_ROWS
-        return Tail(self._rest, rows, blank_before=bool(self._printed))
+        return Block(self._rest, rows=rows, blank_before=bool(self._blocks))
 
     def end(self, whole: str | None = None) -> None:
         """Print the rest. ``whole`` is the answer as it is kept, where that is less than what was streamed."""
         rest, self._rest = self._rest, ""
         if whole is not None:
             whole = clean(whole)
-            rest = whole[len(self._printed) :] if whole.startswith(self._printed.rstrip()) else ""
-        if rest.strip():
-            self._print(rest)
+            printed = "".join(self._blocks)
+            rest = whole[len(printed) :] if whole.startswith(printed.rstrip()) else ""
+        for block in blocks(rest) if rest.strip() else []:
+            self._print(block)
 
     def supersede(self, erasable: bool) -> None:
         """Turn the answer into a dimmed draft; where it has scrolled away already, a line says so."""
@@ -59,15 +60,13 @@ class AnswerView:
             up = (ControlType.CURSOR_MOVE_TO_COLUMN, 0), (ControlType.CURSOR_UP, self._rows), (ControlType.ERASE_IN_LINE, 2)
             self._console.control(Control(*up))
             self._console.file.write("\x1b[J")
-            self._console.print(Answer(self._printed, style="dim"))
+            for place, block in enumerate(self._blocks):
+                self._console.print(Block(block, "dim", blank_before=place > 0), end="")
         self._console.print(Text("(a first draft; a better answer follows)", style="pz2.dim"))
         self._console.print()
 
-    def _print(self, block: str) -> None:
-        drawn = Answer(block)
-        if self._printed:
-            self._console.print()
-            self._rows += 1
-        self._printed += block
-        self._rows += len(self._console.render_lines(drawn, self._console.options.update(height=None)))
-        self._console.print(drawn)
+    def _print(self, text: str) -> None:
+        block = Block(text, blank_before=bool(self._blocks))
+        self._blocks.append(text)
+        self._rows += len(self._console.render_lines(block, self._console.options.update(height=None)))
+        self._console.print(block, end="")

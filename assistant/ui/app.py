@@ -25,7 +25,7 @@ from assistant.ui.completion import ChatLine
 from assistant.ui.pipe import answer, fine_tuning_words
 from assistant.ui.render import Screen
 
-BANNER = "PZ2. Ask anything. `help:` shows the commands, `ft:` opens fine-tuning, Ctrl-D leaves."
+BANNER = "PZ2. Ask anything. `help:` lists commands, `ft:` is fine-tuning, Ctrl-D leaves."
 # Commands that need the model, like a message does.
 _ANSWERING = ("retry", "edit", "expert")
 
@@ -125,7 +125,10 @@ class _Window:
             self._session.new()
             return
         last = " ".join(self._session.turns[-1].said.split())[:50]
-        self._screen.say(f"The last window ended without leaving, so conversation {number} goes on here (last: “{last}”). `new:` begins another.", "pz2.notice")
+        self._screen.say(
+            f"The last window ended without leaving, so conversation {number} goes on here (last: “{last}”). `new:` begins another.",
+            "pz2.notice",
+        )
         self._mark.note(number)
 
 

@@ -24,7 +24,9 @@ class Terminal:
         """One of the options."""
         self._begin()
         chosen = default if default in options else None
-        return str(questionary.select(_sentence(question), choices=list(options), default=chosen, instruction="(arrows, Enter)").unsafe_ask())
+        return str(
+            questionary.select(_sentence(question), choices=list(options), default=chosen, instruction="(arrows, Enter)").unsafe_ask()
+        )
 
     def confirm(self, question: str, default: bool = False) -> bool:
         """Yes or no."""

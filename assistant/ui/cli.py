@@ -61,7 +61,9 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
     parser.add_argument("--route-only", action="store_true", help="with --ask-file: decide who would answer, without answering")
     parser.add_argument("--model", metavar="NAME", default="auto", help="auto, base, unified, qna, technical, or a domain of yours")
     parser.add_argument("--category", metavar="NAME", help="use that category's system prompt (qna, technical, general)")
-    parser.add_argument("--root", metavar="DIR", help="keep datasets, models and logs under DIR (default: PZ2_ROOT, else the project folder)")
+    parser.add_argument(
+        "--root", metavar="DIR", help="keep datasets, models and logs under DIR (default: PZ2_ROOT, else the project folder)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(words)
     _check(given, as_json)
@@ -89,9 +91,14 @@ def _check(given: argparse.Namespace, as_json: bool) -> None:
     if given.ask is not None and given.ask_file is not None:
         raise UsageError("--ask and --ask-file do not go together.", "Give one of them.")
     if not asks and (as_json or given.category):
-        raise UsageError(f"{'--json' if as_json else '--category'} goes with --ask, --ask-file or ft.", 'For example: `python main.py --ask "…" --json`.')
+        raise UsageError(
+            f"{'--json' if as_json else '--category'} goes with --ask, --ask-file or ft.", 'For example: `python main.py --ask "…" --json`.'
+        )
     if given.ask_file is None and (given.out or given.route_only):
-        raise UsageError(f"{'--out' if given.out else '--route-only'} goes with --ask-file.", "For example: `python main.py --ask-file questions.txt --out answers.jsonl`.")
+        raise UsageError(
+            f"{'--out' if given.out else '--route-only'} goes with --ask-file.",
+            "For example: `python main.py --ask-file questions.txt --out answers.jsonl`.",
+        )
 
 
 def _fine_tuning(registry: Registry, words: list[str], root: str | None, as_json: bool) -> int:
@@ -153,7 +160,11 @@ def ft_help(registry: Registry) -> str:
         lines += [f"  {usage(command)}", f"      {command.summary}"]
     lines += ["", "Menu numbers (a pipe reads them from standard input, one a line):"]
     lines += [f"  {item.number:>2}  {item.label}" for item, _ in registry.menu()]
-    lines += ["   0  Back", "", "--root DIR and --json stand before or after a command. Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted."]
+    lines += [
+        "   0  Back",
+        "",
+        "--root DIR and --json stand before or after a command. Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted.",
+    ]
     return "\n".join(lines)
 
 

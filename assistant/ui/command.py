@@ -54,7 +54,11 @@ def _install(context: Context) -> Iterator[Event]:
     missing = "Training needs packages that are not installed yet (torch and others, about 1 GB)."
     ours = (Path(sys.prefix) / "pz2-ready.json").is_file()
     if context.questions is None or not ours:
-        fix = "Run `./run_finetuning.sh setup` once." if ours else f"Install them: {sys.executable} -m pip install -r requirements-training.txt"
+        fix = (
+            "Run `./run_finetuning.sh setup` once."
+            if ours
+            else f"Install them: {sys.executable} -m pip install -r requirements-training.txt"
+        )
         raise ModelError(missing, fix)
     if not context.questions.confirm(f"{missing} Install them now?", True):
         raise ModelError(missing, "Run `./run_finetuning.sh setup` when you want to train.")
@@ -80,5 +84,8 @@ def _tell_of_run(screen: Screen, registry: Registry, context: Context, prefix: s
         for job in event.data if isinstance(event.data, list) else []:
             if job.get("state") == "running":
                 steps = f" (step {job['step']} of {job['steps']})" if job.get("steps") else ""
-                screen.say(f"The run {job['run']} goes on by itself{steps}. `{prefix}jobs follow` shows it, `{prefix}jobs cancel` ends it.", "pz2.notice")
+                screen.say(
+                    f"The run {job['run']} goes on by itself{steps}. `{prefix}jobs follow` shows it, `{prefix}jobs cancel` ends it.",
+                    "pz2.notice",
+                )
                 return

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
@@ -66,35 +67,41 @@ class Answer(Markdown):
         self.parsed = [_with_breaks(token) for token in _parser().parse(text)]
 
 
-class Tail:
-    """The last lines of a block that may be taller than the screen."""
+class Block:
+    """One top-level block of an answer, without the blank lines that Rich puts around some; at most ``rows`` lines, the newest."""
 
-    def __init__(self, text: str, rows: int, *, blank_before: bool = False) -> None:
-        self._text = text
-        self._rows = max(1, rows)
+    def __init__(self, text: str, style: str = "none", *, rows: int | None = None, blank_before: bool = False) -> None:
+        self._answer = Answer(text, style)
+        self._rows = rows
         self._blank = blank_before
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """At most so many lines, the newest ones."""
-        lines = console.render_lines(Answer(self._text), options.update(height=None), pad=False)
+        """The block's lines, without padding, so that a copied answer has none."""
+        lines = [_stripped(line) for line in console.render_lines(self._answer, options.update(height=None), pad=False)]
+        filled = [place for place, line in enumerate(lines) if line]
+        lines = lines[filled[0] : filled[-1] + 1] if filled else []
         if self._blank:
             lines.insert(0, [])
-        for line in lines[-self._rows :]:
+        for line in lines[-self._rows :] if self._rows else lines:
             yield from line
             yield Segment.line()
 
 
-def finished(text: str) -> int:
-    """How many characters at the beginning of an unfinished Markdown text can no longer change their meaning.
+def blocks(text: str) -> list[str]:
+    """A Markdown text cut before each of its top-level blocks."""
+    lines = text.split("\n")
+    # A list opens and closes on the level of its block, so a start may stand here twice.
+    starts = sorted({token.map[0] for token in _parser().parse(text) if token.level == 0 and token.map})
+    cuts = [0, *starts[1:], len(lines)]
+    return ["\n".join([*lines[first:last], *([""] if last < len(lines) else [])]) for first, last in pairwise(cuts)]
+
+
+def settled(text: str) -> list[str]:
+    """The blocks at the beginning of an unfinished text that can no longer change.
 
     Only whole lines count: CommonMark decides block by block and line by line, so what comes before the last block is settled.
     """
-    whole = text[: text.rfind("\n") + 1]
-    starts = [token.map[0] for token in _parser().parse(whole) if token.level == 0 and token.map]
-    if len(starts) < 2:
-        return 0
-    # A list opens and closes on the level of its block, so a start may stand here twice.
-    return sum(len(line) + 1 for line in whole.split("\n")[: max(starts)])
+    return blocks(text[: text.rfind("\n") + 1])[:-1]
 
 
 @cache
@@ -109,3 +116,13 @@ def _with_breaks(token: Token) -> Token:
     if token.type == "softbreak":
         token.type = "hardbreak"
     return token
+
+
+def _stripped(line: list[Segment]) -> list[Segment]:
+    """A line without the space at its end, of which a copied answer should be free."""
+    line = list(line)
+    while line:
+        last = line.pop()
+        if text := last.text.rstrip():
+            return [*line, Segment(text, last.style)]
+    return line

@@ -198,7 +198,9 @@ class Screen:
         if event is None:
             return Text("")
         grid = RichTable.grid(padding=(0, 1))
-        bar = ProgressBar(event.total or None, event.done, width=BAR_COLUMNS, style="pz2.dim", complete_style="pz2.bar", finished_style="pz2.good")
+        bar = ProgressBar(
+            event.total or None, event.done, width=BAR_COLUMNS, style="pz2.dim", complete_style="pz2.bar", finished_style="pz2.good"
+        )
         grid.add_row(bar, Text(clean(plain.progress_line(event))))
         return Group(grid, *self._curve())
 
@@ -269,7 +271,11 @@ class Screen:
         if not self._animated or self._live is not None:
             return
         self._live = Live(
-            console=self.console, transient=True, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="crop", get_renderable=self._current
+            console=self.console,
+            transient=True,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            vertical_overflow="crop",
+            get_renderable=self._current,
         )
         self._live.start()
 

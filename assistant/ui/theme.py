@@ -54,4 +54,3 @@ def console(width: int | None = None, file: IO[str] | None = None) -> Console:
 def marks(screen: Console) -> Marks:
     """The signs this console can show."""
     return Marks() if screen.encoding.startswith("utf") and not screen.legacy_windows else ASCII
-

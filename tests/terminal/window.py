@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripted import ScriptedEngine, install
+from tests.scripted import ScriptedEngine, install
 
 from assistant.ui.cli import main
 from finetuning.commands import REGISTRY
@@ -15,8 +15,16 @@ from finetuning.commands import REGISTRY
 STORY = "Once upon a time. " + "".join(f"Then came day {number}. " for number in range(1, 40)) + "The end."
 
 
+LIST = "Look:\n\n" + "".join(f"- item {number}\n" for number in range(1, 31)) + "\nAfter the list."
+ESCAPES = "\x1b]0;owned\x07\x1b[31mred[/b]\x1b[2Jhere"
+
+
 def say(question: str) -> str:
     """The answer to a question of the tests."""
+    if question == "Count":
+        return LIST
+    if question == "Escape":
+        return ESCAPES
     return STORY if question.startswith("Tell me a story") else f"You said: {question!r}."
 
 
