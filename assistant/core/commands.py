@@ -226,6 +226,9 @@ def _parser(command: Command) -> _Parser:
         extra["type"] = _TYPES[param.kind]
         if param.choices:
             extra["choices"] = param.choices
+        # `--map a=b --map c=d` means both.
+        if param.many and not param.positional:
+            extra["action"] = "extend"
         if param.positional:
             parser.add_argument(param.name, nargs="*" if param.many else "?", **extra)
         else:

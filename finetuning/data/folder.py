@@ -10,6 +10,7 @@ from typing import Any
 
 from assistant.core.errors import DataError
 from assistant.core.files import read_json, sha256
+from assistant.core.paths import Paths, find
 
 MANIFEST = "manifest.json"
 
@@ -56,6 +57,12 @@ def refuse_foreign(folder: Path) -> None:
         raise DataError(f"{folder} holds files and no dataset ({MANIFEST} is missing).", "Name a new or empty folder.")
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file.", "Name a folder.")
+
+
+def dataset_folder(name: str, paths: Paths) -> Path:
+    """A dataset as the user names it: a path, else a folder under datasets/."""
+    path = find(name, paths)
+    return paths.datasets / name if not path.exists() and (paths.datasets / name).is_dir() else path
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:

@@ -11,13 +11,13 @@ from assistant.core.commands import Context
 from assistant.core.errors import DataError
 from assistant.core.events import Block, Chart, Event, Finished, Lines, Notice, Progress, Report, Step, Table
 from assistant.core.files import write_json
-from assistant.core.paths import Paths, find
+from assistant.core.paths import Paths
 from finetuning.data import config, tokens
 from finetuning.data.audit import Audit
 from finetuning.data.build import NINE_FILES
 from finetuning.data.checks import Kind, check_row, kind_of
 from finetuning.data.config import DataLimits
-from finetuning.data.folder import manifest_hash, manifest_of, recover
+from finetuning.data.folder import dataset_folder, manifest_hash, manifest_of, recover
 from finetuning.data.reader import Fault, Line, read
 
 SHOWN_FAULTS = 20
@@ -47,7 +47,7 @@ class Findings:
 
 def run(context: Context, path: str | None = None, strict: bool = False) -> Iterator[Event]:
     """Check a dataset folder or one file of it. The exit status is 1 on any fault (with ``strict``: or warning)."""
-    target = find(path, context.paths) if path else context.paths.processed
+    target = dataset_folder(path, context.paths) if path else context.paths.processed
     files = dataset_files(target)
     limits = config.load(context.paths)
     found = Findings()
@@ -143,7 +143,10 @@ def _check(name: str, line: Line, kind: Kind, limits: DataLimits, found: Finding
 def _missing_files(target: Path, files: list[Path], found: Findings) -> None:
     names = {path.name for path in files}
     manifest = manifest_of(target) if target.is_dir() else None
-    wanted = [*(manifest["files"] if manifest else ()), *(NINE_FILES if names & set(NINE_FILES) and target.is_dir() else ())]
+    described = [
+        name for name, item in (manifest["files"] if manifest else {}).items() if not (isinstance(item, dict) and item.get("rejects"))
+    ]
+    wanted = [*described, *(NINE_FILES if names & set(NINE_FILES) and target.is_dir() else ())]
     for name in dict.fromkeys(wanted):
         if name not in names and name.endswith(".jsonl"):
             found.faults.append(Fault(name, None, "", "missing_file", "the file is missing. Run `generate` again."))
