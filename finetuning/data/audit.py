@@ -15,6 +15,8 @@ from finetuning.data.reader import Fault
 # Trained rows come first: a leak is told at the judged row, and names the trained one.
 SPLITS = ("train", "validation", "test", "test_phrasing")
 FOREIGN_SHARE = 0.3
+# Which splits may not share questions, by their places in SPLITS.
+_COMPARED = ((0, 1), (0, 2), (1, 2), (0, 3))
 _SYSTEM = re.compile(r"\ASystem: .*?\n\n(?=User: )", re.DOTALL)
 _SPACES = re.compile(r"\s+")
 _SCRIPTS = (
@@ -43,7 +45,7 @@ class Audit:
     _first: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     _labels: dict[str, tuple[object, Place]] = field(default_factory=dict)
     _texts: list[dict[str, list[Place]]] = field(default_factory=lambda: [{} for _ in SPLITS])
-    _ids: list[dict[str, Place]] = field(default_factory=lambda: [{} for _ in SPLITS])
+    _ids: list[dict[str, list[Place]]] = field(default_factory=lambda: [{} for _ in SPLITS])
     _scripts: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
     _rows: int = 0
 
@@ -61,7 +63,7 @@ class Audit:
         if split is not None:
             self._texts[split].setdefault(bare, []).append(place)
             if place.id:
-                self._ids[split].setdefault(place.id, place)
+                self._ids[split].setdefault(place.id, []).append(place)
         self._scripts[script_of(f"{text} {row.get('target_text', '')}")].append(place)
 
     def results(self, limits: DataLimits) -> Iterator[Fault]:
@@ -102,20 +104,20 @@ class Audit:
             )
 
     def _entry_leaks(self) -> Iterator[Fault]:
-        for judged in (1, 2):
-            for id, place in self._ids[judged].items():
-                for trained in range(judged):
-                    if id in self._ids[trained]:
-                        other = self._ids[trained][id]
-                        yield _leak(place, f"its entry '{id}' also stands in {other.file}, line {other.line}")
-                        break
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            for id in sorted(self._ids[one].keys() & self._ids[other].keys()):
+                trained = self._ids[one][id][0]
+                for place in self._ids[other][id]:
+                    yield _leak(place, f"its entry '{id}' also stands in {trained.file}, line {trained.line}")
 
     def _text_leaks(self) -> Iterator[Fault]:
-        for one, other in _pairs_of_splits():
-            for bare in self._texts[one].keys() & self._texts[other].keys():
-                trained, judged = self._texts[one][bare][0], self._texts[other][bare][0]
-                if not _exempt(self._texts[one][bare], self._texts[other][bare], other):
-                    yield _leak(judged, f"the same question stands in {trained.file}, line {trained.line}")
+        for one, other in _COMPARED:
+            for bare in sorted(self._texts[one].keys() & self._texts[other].keys()):
+                trained, judged = self._texts[one][bare], self._texts[other][bare]
+                if _exempt(trained, judged, other):
+                    continue
+                for place in judged:
+                    yield _leak(place, f"the same question stands in {trained[0].file}, line {trained[0].line}")
 
     def _near_leaks(self, threshold: float) -> Iterator[Fault]:
         texts, parts = [], []
@@ -124,19 +126,17 @@ class Audit:
             parts += [split] * len(known)
         if len(set(parts)) < 2:
             return
-        told: set[tuple[str, int]] = set()
+        told: set[str] = set()
         for pair in near_duplicates(texts, threshold, parts):
             one, other = parts[pair.first], parts[pair.second]
             trained, judged = self._texts[one][texts[pair.first]], self._texts[other][texts[pair.second]]
-            place = (judged[0].file, judged[0].line)
-            if pair.likeness == 1 or (one, other) not in _pairs_of_splits() or _exempt(trained, judged, other) or place in told:
+            known = texts[pair.second] in told or texts[pair.first] == texts[pair.second]
+            if known or (one, other) not in _COMPARED or _exempt(trained, judged, other):
                 continue
-            told.add(place)
-            yield _leak(
-                judged[0],
-                f"nearly the same question ({pair.likeness:.2f}) stands in {trained[0].file}, line {trained[0].line}",
-                "near_leak",
-            )
+            told.add(texts[pair.second])
+            for place in judged:
+                message = f"nearly the same question ({pair.likeness:.2f}) stands in {trained[0].file}, line {trained[0].line}"
+                yield _leak(place, message, "near_leak")
 
     def _languages(self) -> Iterator[Fault]:
         main = "Latin" if self.english else max(self._scripts, key=lambda script: len(self._scripts[script]), default="Latin")
@@ -177,10 +177,6 @@ def script_of(text: str) -> str:
         if sum(first <= letter <= last for letter in letters) > FOREIGN_SHARE * len(letters):
             return name
     return "Latin"
-
-
-def _pairs_of_splits() -> tuple[tuple[int, int], ...]:
-    return ((0, 1), (0, 2), (1, 2), (0, 3))
 
 
 def _exempt(trained: list[Place], judged: list[Place], split: int) -> bool:

@@ -48,7 +48,7 @@ class _Reader(HTMLParser):
             self.parts.append("`")
         elif tag in ("strong", "b"):
             self.parts.append("**")
-        elif tag in _BLOCK:
+        elif tag in _BLOCK and self.parts[-1:] != ["\n- "]:
             self.parts.append("\n\n")
 
     def handle_endtag(self, tag: str) -> None:
@@ -63,4 +63,7 @@ class _Reader(HTMLParser):
             self.parts.append("\n\n")
 
     def handle_data(self, data: str) -> None:
-        self.parts.append(data if self._verbatim else re.sub(r"\s+", " ", data))
+        if self._verbatim:
+            self.parts.append(data)
+        elif data.strip() or "\n" not in data:
+            self.parts.append(re.sub(r"\s+", " ", data))

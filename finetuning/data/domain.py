@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assistant.core import store
 from assistant.core.errors import UsageError
 from assistant.core.values import CATEGORIES
 from finetuning.data.audit import question_of
@@ -23,32 +24,14 @@ SPLIT_FILES = ("train.jsonl", "validation.jsonl", "test.jsonl")
 VALIDATION_SHARE = 0.1
 # Nearly equal questions are kept in one split up to so many rows; above, only equal ones are.
 MOST_ROWS_COMPARED = 200_000
-RESERVED = {
-    *CATEGORIES,
-    *(
-        "processed_english",
-        "synthetic",
-        "unified",
-        "unified_model",
-        "base",
-        "classifier",
-        "auto",
-        "daily_chat",
-        "starter",
-        "preferences",
-        "train",
-        "test",
-    ),
-    *("validation", "datasets", "models", "logs", "con", "prn", "aux", "nul"),
-}
-
-
+# Besides the names that no model may have: categories and words that mean something else here.
+RESERVED = {*CATEGORIES, "daily_chat", "starter", "preferences", "exports", "datasets", "models", "logs", "con", "prn", "aux", "nul"}
 DUPLICATE, FILTERED = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of each spooled row: ``of`` is its split (a place in SPLIT_FILES), DUPLICATE or FILTERED; ``first`` its equal before it."""
+    """What becomes of each row: ``of`` is its split (a place in SPLIT_FILES), DUPLICATE or FILTERED; ``first`` its equal before it."""
 
     of: "Array"
     first: "Array"
@@ -56,13 +39,9 @@ class Fate:
 
 def check_name(name: str) -> str:
     """The name, when a domain may have it; else a UsageError."""
-    if not re.fullmatch(r"[^\W\dA-Z_][^\WA-Z]{0,39}", name.replace("-", "_")):
-        raise UsageError(
-            f"'{name}' is no name for a domain.", "Use up to 40 lower-case letters, digits, dashes and underscores, a letter first."
-        )
-    if name in RESERVED or name.endswith("_specialist"):
-        raise UsageError(f"The name '{name}' is reserved.", f"Choose another one, for example my_{name}.")
-    return name
+    if name in RESERVED or name.endswith(("_specialist", "_cleaned")):
+        raise UsageError(f"'{name}' is a reserved name.", f"Choose another one, for example my_{name.split('_')[0]}.")
+    return store.check_name(name)
 
 
 def decide(spool: Spool, seed: int, wanted: "Array", near: float) -> Fate:

@@ -93,7 +93,7 @@ def _decodes(line: bytes, encoding: str) -> bool:
 
 def _without_mark(head: bytes) -> str | None:
     """UTF-16 without a byte order mark: its ASCII letters leave NULs on one side, its line ends give the side for any script."""
-    if len(head) < 4 or len(head) % 2 and len(head) < BLOCK:
+    if len(head) < 4 or (len(head) % 2 and len(head) < BLOCK):
         return None
     for name, high in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         ends = head.count(b"\n\0" if name == "utf-16-le" else b"\0\n")

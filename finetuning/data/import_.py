@@ -45,7 +45,7 @@ def run(
     file: str,
     name: str,
     yes: bool = False,
-    map: Sequence[str] | None = None,  # noqa: A002 - the flag's name
+    map: Sequence[str] | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
     categories: Sequence[str] | None = None,

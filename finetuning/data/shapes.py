@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from finetuning.data.cleaning import clean
@@ -229,7 +231,7 @@ def _conversation(turns: list[tuple[str, str]], about: dict[str, Any]) -> Iterat
         raise Unusable("no turns")
     if spoken[0][0] != "user":
         spoken = spoken[1:]
-    if any(one[0] == other[0] for one, other in zip(spoken, spoken[1:], strict=False)):
+    if any(one[0] == other[0] for one, other in pairwise(spoken)):
         raise Unusable("two turns of one speaker follow each other")
     replies = [place for place, (role, text) in enumerate(spoken) if role == "assistant" and text]
     if not replies:
@@ -270,9 +272,7 @@ def _best_path(tree: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _facts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.lstrip()[:1] == "[":
-        try:
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except (ValueError, RecursionError):
-            pass
     parts = value if isinstance(value, list) else re.split(r"[;|]", value) if isinstance(value, str) else []
     return tuple(text for part in parts if (text := text_of(part)))

@@ -232,10 +232,10 @@ def _rows_inside(document: dict[str, Any]) -> list[Any] | None:
     lists = [value for value in document.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     if lists and not {"messages", "conversations"} & set(document):
         return max(lists, key=len)
-    if len(document) > 1 and all(isinstance(value, list) and value for value in document.values()):
-        if len({len(value) for value in document.values()}) == 1:
-            return [dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True)]
-    return None
+    columns = len(document) > 1 and all(isinstance(value, list) and value for value in document.values())
+    if not columns or len({len(value) for value in document.values()}) > 1:
+        return None
+    return [dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True)]
 
 
 def _trivia_rows(path: Path, encoding: Encoding) -> Iterator[Raw]:

@@ -30,8 +30,9 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows: IO[bytes] = tempfile.TemporaryFile(dir=folder)
-        self._rejects: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        # Closed by __exit__; the system removes the nameless files even after a crash.
+        self._rows: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._rejects: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self.questions = array("Q")
         self.pairs = array("Q")
         self.lines = array("Q")

@@ -1,24 +1,16 @@
 """Rows as the tokens of the chosen base, through the same encoding that trains and answers."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assistant.core import settings
 from assistant.core.errors import ModelError
 from assistant.core.paths import Paths, find
-from assistant.core.prompts import ChatML, from_input_text
+from assistant.core.prompts import ChatML
+from finetuning.training.rows import Row, encode_row
 
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A row's tokens: ``prompt`` is read, ``answer`` (its end token included) is learned."""
-
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.answer)
+# Longer than any row: nothing is cut when a row is only measured.
+UNCUT = 1 << 30
 
 
 def tokenizer_file(paths: Paths) -> Path | None:
@@ -37,9 +29,9 @@ def load(paths: Paths) -> ChatML:
     return ChatML.load(path)
 
 
-def encode(row: dict[str, Any], chat: ChatML) -> Encoded:
+def encode(row: dict[str, Any], chat: ChatML, most: int = UNCUT) -> Row:
     """A row of ``input_text`` and ``target_text`` as training sees it."""
-    return Encoded(tuple(chat.encode(from_input_text(row["input_text"]))), tuple(chat.encode_answer(row["target_text"])))
+    return encode_row(row, chat, "unified", most)[0]
 
 
 class Measure:
@@ -52,7 +44,7 @@ class Measure:
         self._chat = chat
         self._most = most
 
-    def too_long(self, row: dict[str, Any]) -> Encoded | None:
+    def too_long(self, row: dict[str, Any]) -> Row | None:
         """The row's tokens when there are too many of them, else None."""
         prompt, answer = row.get("input_text"), row.get("target_text")
         if not isinstance(prompt, str) or not isinstance(answer, str):
@@ -63,4 +55,4 @@ class Measure:
         if len(self._chat.tokenizer.encode(text, add_special_tokens=False)) + self.FRAME <= self._most:
             return None
         encoded = encode(row, self._chat)
-        return encoded if len(encoded) > self._most else None
+        return encoded if len(encoded.ids) > self._most else None

@@ -12,13 +12,14 @@ from assistant.core.errors import DataError
 from assistant.core.events import Block, Chart, Event, Finished, Lines, Notice, Progress, Report, Step, Table
 from assistant.core.files import write_json
 from assistant.core.paths import Paths
-from finetuning.data import config, tokens
+from finetuning.data import config, repair, tokens
 from finetuning.data.audit import Audit
 from finetuning.data.build import NINE_FILES
 from finetuning.data.checks import Kind, check_row, kind_of
 from finetuning.data.config import DataLimits
 from finetuning.data.folder import dataset_folder, manifest_hash, manifest_of, recover
 from finetuning.data.reader import Fault, Line, read
+from finetuning.data.repair import Repair
 
 SHOWN_FAULTS = 20
 SHOWN_WARNINGS = 10
@@ -45,8 +46,11 @@ class Findings:
         }
 
 
-def run(context: Context, path: str | None = None, strict: bool = False) -> Iterator[Event]:
-    """Check a dataset folder or one file of it. The exit status is 1 on any fault (with ``strict``: or warning)."""
+def run(context: Context, path: str | None = None, fix: bool = False, strict: bool = False) -> Iterator[Event]:
+    """Check a dataset folder or one file of it. The exit status is 1 on any fault (with ``strict``: or warning).
+
+    ``fix`` writes a cleaned copy beside it and checks that; the status then is the copy's.
+    """
     target = dataset_folder(path, context.paths) if path else context.paths.processed
     files = dataset_files(target)
     limits = config.load(context.paths)
@@ -56,9 +60,17 @@ def run(context: Context, path: str | None = None, strict: bool = False) -> Iter
     yield from examine(target, files, limits, found, measure(context.paths, limits))
     document = found.document()
     _remember(context.paths, target, document)
-    seconds = time.monotonic() - started
-    yield Report(_title(found, seconds), document, tuple(_blocks(found)))
-    if found.faults or (strict and found.warnings):
+    blocks = list(_blocks(found))
+    remaining = found
+    if fix and (found.faults or found.warnings):
+        yield Step("Writing a cleaned copy")
+        done = repair.write(target, files, found.faults, found.warnings)
+        remaining = Findings()
+        yield from examine(done.target, dataset_files(done.target), limits, remaining, measure(context.paths, limits))
+        document["fixed"] = {**done.document(), "valid": not remaining.faults, "warnings_left": len(remaining.warnings)}
+        blocks.append(_repaired(done, remaining))
+    yield Report(_title(found, time.monotonic() - started), document, tuple(blocks))
+    if remaining.faults or (strict and remaining.warnings):
         yield Finished(1)
 
 
@@ -85,7 +97,7 @@ def examine(target: Path, files: list[Path], limits: DataLimits, found: Findings
     """Read every row and add what is wrong to ``found``."""
     total, done = sum(path.stat().st_size for path in files), 0
     manifest = manifest_of(target) if target.is_dir() else None
-    audit = Audit(english=(manifest or {}).get("name") == "processed_english")
+    audit = Audit(english=str((manifest or {}).get("name")).startswith("processed_english"))
     _missing_files(target, files, found)
     for path in files:
         rows = 0
@@ -132,11 +144,11 @@ def _check(name: str, line: Line, kind: Kind, limits: DataLimits, found: Finding
     encoded = too_long.too_long(row) if too_long else None
     if encoded is None:
         return
-    if len(encoded.prompt) >= limits.max_tokens:
-        message = f"the prompt alone has {len(encoded.prompt):,} tokens of {limits.max_tokens:,}: nothing of the answer would be trained."
+    if encoded.prompt >= limits.max_tokens:
+        message = f"the prompt alone has {encoded.prompt:,} tokens of {limits.max_tokens:,}: nothing of the answer would be trained."
         found.faults.append(Fault(name, line.number, "input_text", "empty_mask", message))
     else:
-        message = f"{len(encoded):,} tokens; training cuts after {limits.max_tokens:,} (training_config.yaml, data.max_tokens)."
+        message = f"{len(encoded.ids):,} tokens; training cuts after {limits.max_tokens:,} (training_config.yaml, data.max_tokens)."
         found.warnings.append(Fault(name, line.number, "", "too_many_tokens", message))
 
 
@@ -198,6 +210,13 @@ def _blocks(found: Findings) -> Iterator[Block]:
         counts = Counter(item.code for item in items)
         yield Table((title.lower(), "count"), tuple((code, f"{count:,}") for code, count in counts.most_common()))
         yield Lines(f"{title}, the most frequent first" if len(counts) > 1 else title, tuple(_shown(items, counts, most)))
+
+
+def _repaired(done: Repair, remaining: Findings) -> Block:
+    dropped = [f"dropped {count:,} rows: {code}" for code, count in done.dropped.most_common()]
+    changed = [f"removed control characters from {done.changed:,} rows"] if done.changed else []
+    left = f"{_count(len(remaining.faults), 'fault')} and {_count(len(remaining.warnings), 'warning')} are left in the copy."
+    return Lines(f"Cleaned copy: {done.target}", (*dropped, *changed, left))
 
 
 def _file_rows(found: Findings) -> Iterator[tuple[str, ...]]:
