@@ -1,0 +1,129 @@
+"""The trainer's own process: ``python -m finetuning.training.child --root ROOT RUN``. Trains, proves, and says everything as events."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+
+import psutil
+from filelock import FileLock, Timeout
+
+from assistant.core import files, settings
+from assistant.core.errors import PZ2Error, TrainingError, from_os_error
+from assistant.core.events import Event, Failed, Finished, to_json
+from assistant.core.paths import Paths
+from finetuning.training import runs
+from finetuning.training.launch import STOP_FILE
+from finetuning.training.runs import Run
+
+LOCK = "training.lock"
+# Lowest priority: the chat kept 0.85 of its speed beside such a trainer, and 0.15 beside an ordinary one.
+NICE = 19
+
+
+@dataclass(slots=True)
+class Voice:
+    """Writes events to the run's file, and knows whether the run was asked to stop."""
+
+    path: Path
+    stop_file: Path
+    signalled: bool = field(default=False)
+
+    def say(self, event: Event) -> None:
+        """Append one event."""
+        files.append_line(self.path, json.dumps(to_json(event), ensure_ascii=False))
+
+    def stop(self) -> bool:
+        """Whether the run was asked to stop, by a signal or by the stop file."""
+        return self.signalled or self.stop_file.exists()
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Remember a request to stop; the training ends after its step."""
+        self.signalled = True
+
+
+def main(words: list[str]) -> int:
+    """Run one training; returns the exit status that the last event names too."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", required=True)
+    parser.add_argument("run")
+    given = parser.parse_args(words)
+    paths = Paths(Path(given.root))
+    voice = Voice(runs.events_file(paths, given.run), runs.folder(paths, given.run) / STOP_FILE)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), voice.on_signal if name != "SIGHUP" else signal.SIG_IGN)
+    _lower_priority()
+    run = _announce(paths, given.run)
+    status = _work(paths, run, voice)
+    voice.say(Finished(status))
+    return status
+
+
+def _work(paths: Paths, run: Run, voice: Voice) -> int:
+    lock = FileLock(paths.runs / LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            from finetuning.training import session
+
+            return 0 if session.train(paths, settings.load(paths), run, voice.say, voice.stop) else 130
+    except Timeout:
+        voice.say(
+            Failed(
+                "Another training is running; two at once would starve each other.",
+                "Wait for it (`jobs follow`) or end it (`jobs cancel`).",
+            )
+        )
+    except PZ2Error as error:
+        voice.say(Failed(error.what, error.fix))
+    except OSError as error:
+        traceback.print_exc()
+        known = from_os_error(error)
+        voice.say(Failed(known.what, known.fix))
+    except Exception as error:  # noqa: BLE001 - crosses a process boundary: the window must hear of it
+        traceback.print_exc()
+        known = _known(error, paths, run)
+        voice.say(Failed(known.what, known.fix))
+    return 2
+
+
+def _known(error: Exception, paths: Paths, run: Run) -> PZ2Error:
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+        return TrainingError(
+            "There was not enough memory.",
+            f"`jobs resume {run.run}` goes on from the last checkpoint; `--preset memory_efficient` needs less.",
+        )
+    return TrainingError(
+        f"The training stopped on an unexpected error ({text}).",
+        f"Details are in {runs.folder(paths, run.run) / 'trainer.log'}; `jobs resume {run.run}` tries again.",
+    )
+
+
+def _announce(paths: Paths, name: str) -> Run:
+    """Write this process's number into ``run.json``."""
+    process = psutil.Process()
+    run = replace(runs.read(paths, name), pid=process.pid, pid_created=process.create_time())
+    runs.write(paths, run)
+    return run
+
+
+def _lower_priority() -> None:
+    if os.name == "posix":
+        os.nice(NICE)
+    else:
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
+
+
+if __name__ == "__main__":
+    _started = time.time()
+    _status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(_status)

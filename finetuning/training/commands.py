@@ -1,0 +1,165 @@
+"""The commands `train` and `jobs`. They start, watch and end the trainer's process, and load no torch themselves."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from assistant.core.commands import Context
+from assistant.core.errors import TrainingError
+from assistant.core.events import Event, Failed, Finished, Notice, Report, Step, Switched, Table
+from assistant.core.paths import Paths
+from assistant.core.store import Store
+from finetuning.training import launch, plan, preflight, runs
+from finetuning.training.runs import Job, Run
+
+POLL_SECONDS = 0.2
+CANCEL_SECONDS = 180.0
+
+
+def train(
+    context: Context,
+    model: str,
+    preset: str = "balanced",
+    seed: int | None = None,
+    promote: bool = False,
+    detach: bool = False,
+    **changes: Any,
+) -> Iterator[Event]:
+    """Plan, check, start, and follow a training. It lives on when the window is closed."""
+    paths = context.paths
+    plan.check_model(paths, model)
+    found = preflight.Look()
+    yield Step(f"Checking what training {model} ({preset}) needs")
+    yield from preflight.look(paths, model, preset, seed, changes, found)
+    if found.plan is None:
+        problems = "one thing stands" if found.failed == 1 else f"{found.failed} things stand"
+        yield Failed(f"The training was not started: {problems} against it.", "Put right what is marked above, then train again.")
+        yield Finished(2)
+        return
+    version = Store(paths).reserve(model, plan.to_json(found.plan))
+    run = runs.create(paths, model, version, found.plan.hash, promote)
+    yield from _launched(context, run, detach)
+
+
+def jobs(context: Context, action: str = "list", run: str | None = None) -> Iterator[Event]:
+    """List the runs, or follow, resume, cancel or delete one."""
+    paths = context.paths
+    match action:
+        case "follow":
+            yield from _follow(context, runs.newest(paths, run).run)
+        case "resume":
+            yield from _resume(context, runs.newest(paths, run))
+        case "cancel":
+            yield from _cancel(paths, runs.newest(paths, run))
+        case "delete":
+            yield from _delete(paths, runs.newest(paths, run))
+        case _:
+            yield _list(runs.jobs(paths))
+
+
+def _launched(context: Context, run: Run, detach: bool) -> Iterator[Event]:
+    run = launch.start(context.paths, run)
+    yield Notice(f"Run {run.run} has begun, as process {run.pid}. It goes on when this window is closed; `jobs` shows it.")
+    if not detach:
+        yield from _follow(context, run)
+
+
+def _follow(context: Context, run: Run) -> Iterator[Event]:
+    """The events of a run's latest attempt until it ends. Closing this, or Ctrl-C, leaves the run running."""
+    try:
+        status = yield from _until_end(context.paths, run)
+    except KeyboardInterrupt:
+        yield Notice(f"{run.run} goes on. `jobs follow` shows it again, `jobs cancel` ends it.")
+        yield Finished(130)
+        return
+    if status == 0:
+        yield from _offer(context, run)
+    else:
+        yield Finished(status)
+
+
+def _until_end(paths: Paths, run: Run) -> Iterator[Event]:
+    """Yield what the run says; returns the status it ended with."""
+    path, place = runs.events_file(paths, run.run), run.attempt_offset
+    while True:
+        alive = runs.job(paths, run).alive
+        for place, event in runs.events(path, place):  # noqa: B007 - the place is where the next reading begins
+            if isinstance(event, Finished):
+                return event.status
+            yield event
+        if not alive:
+            yield Failed(
+                f"The trainer of {run.run} ended without a word (killed, or the machine stopped).",
+                f"`jobs resume {run.run}` goes on from its last checkpoint.",
+            )
+            return 2
+        time.sleep(POLL_SECONDS)
+
+
+def _offer(context: Context, run: Run) -> Iterator[Event]:
+    """Ask whether a finished version shall go live, when it did not by itself and somebody can be asked."""
+    store = Store(context.paths)
+    if run.promote or store.current(run.model).version == run.version:
+        return
+    if context.questions is not None and context.questions.confirm(f"Make {run.model} {run.version} live?"):
+        before = store.make_live(run.model, run.version)
+        yield Switched(run.model, run.version, before.version)
+        return
+    yield Notice(f"It is held. `switch {run.model} {run.version}` makes it live.")
+
+
+def _resume(context: Context, job: Job) -> Iterator[Event]:
+    paths, run = context.paths, job.run
+    if job.alive:
+        raise TrainingError(f"{run.run} is running.", "`jobs follow` shows it.")
+    if run.version in Store(paths).versions(run.model):
+        raise TrainingError(f"{run.run} is finished; there is nothing to resume.", f"`train {run.model}` makes a new version.")
+    other = runs.active(paths)
+    if other is not None:
+        raise TrainingError(
+            f"{other.run.run} is running; two trainings at once would starve each other.",
+            "Wait for it (`jobs follow`) or end it (`jobs cancel`).",
+        )
+    yield from _launched(context, runs.launched(paths, run), detach=False)
+
+
+def _cancel(paths: Paths, job: Job) -> Iterator[Event]:
+    run = job.run
+    if not job.alive:
+        raise TrainingError(f"{run.run} is not running: it is {job.state}.", "`jobs` lists all runs.")
+    launch.stop(paths, job)
+    yield Step(f"Ending {run.run} after its step, with a checkpoint")
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while (now := runs.job(paths, runs.read(paths, run.run))).alive and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    if now.alive:
+        raise TrainingError(
+            f"{run.run} has not ended within {CANCEL_SECONDS:.0f} s.", "Wait a little and look with `jobs`; it ends after its step."
+        )
+    if now.state == "finished":
+        yield Notice(f"{run.run} was done before it could be cancelled.")
+    else:
+        yield Notice(f"{run.run} is cancelled at step {now.step} of {now.steps}. `jobs resume {run.run}` goes on.")
+
+
+def _delete(paths: Paths, job: Job) -> Iterator[Event]:
+    unfinished = runs.remove(paths, job)
+    kept = "its unfinished version and checkpoints" if unfinished else f"its log; {job.run.model} {job.run.version} stays"
+    yield Notice(f"{job.run.run} is deleted: {kept}.")
+
+
+def _list(found: list[Job]) -> Report:
+    data = [
+        {
+            "run": job.run.run,
+            "model": job.run.model,
+            "state": job.state,
+            "pid": job.run.pid if job.alive else None,
+            "step": job.step,
+            "steps": job.steps,
+        }
+        for job in found
+    ]
+    rows = tuple((job.run.run, job.run.model, job.state, f"{job.step}/{job.steps}" if job.steps else "–") for job in found)
+    title = "Training runs, the newest first" if found else "No training run yet; `train unified` starts one."
+    return Report(title, data, (Table(("run", "model", "state", "steps"), rows),) if found else ())

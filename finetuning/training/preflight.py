@@ -1,0 +1,182 @@
+"""Before a run: everything it needs, looked at together, and what it will cost. No torch."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from assistant.core import settings as configuration
+from assistant.core.errors import PZ2Error
+from assistant.core.events import Checked
+from assistant.core.paths import Paths
+from assistant.core.prompts import ChatML
+from assistant.engine import base as engines
+from assistant.engine.base import Base
+from finetuning.training import plan as plans
+from finetuning.training import recipe as recipes
+from finetuning.training import rows, runs
+from finetuning.training.order import batches
+from finetuning.training.plan import TrainingPlan
+from finetuning.training.recipe import Recipe
+from finetuning.training.rows import Encoded
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "filelock", "tensorboard")
+# The trainer's process with its libraries and no model, as measured.
+LIBRARIES_MB = 700
+# Activations kept for the backward pass, for one token of a batch and one parameter of the base: measured on the embedded base.
+ACTIVATION_BYTES = 0.0165
+# Tokens a second on 2 cores, times parameters: what a run takes before this machine has shown better figures.
+SPEED = 450 * 134_515_008
+LOGIT_BYTES = 10
+EMBEDDED_VOCABULARY = 49_152
+
+
+@dataclass(slots=True)
+class Look:
+    """What was found: the plan when nothing stands against it."""
+
+    plan: TrainingPlan | None = None
+    failed: int = 0
+
+
+def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[str, Any], found: Look) -> Iterator[Checked]:
+    """Every check as a line, all problems at once; ``found.plan`` is set when all are well."""
+    lines = _Lines()
+    yield from lines.show(_packages())
+    settings = configuration.load(paths)
+    base, line = _base(settings, paths)
+    yield from lines.show(line)
+    parameters = plans.parameters(base) if base else plans.EMBEDDED_PARAMETERS
+    recipe = recipes.recipe(paths, preset, plans.scale(parameters), changes)
+    data, line = _dataset(paths, model)
+    yield from lines.show(line)
+    encoded, line = _rows(paths, model, recipe, base, data)
+    if line:
+        yield from lines.show(line)
+    if encoded and base:
+        yield from lines.show(_memory(base, parameters, recipe, encoded, seed))
+        yield from lines.show(_disk(paths, base, recipe))
+        yield from lines.show(_time(paths, parameters, recipe, encoded))
+    yield from lines.show(_alone(paths))
+    found.failed = lines.failed
+    if base and data and not lines.failed:
+        found.plan = plans.sealed(
+            TrainingPlan(
+                model, base.name, settings.base, base.sha256, parameters, *data, preset, recipe, plans.SEED if seed is None else seed
+            )
+        )
+
+
+@dataclass(slots=True)
+class _Lines:
+    failed: int = 0
+
+    def show(self, line: Checked) -> Iterator[Checked]:
+        self.failed += not line.ok
+        yield line
+
+
+def _packages() -> Checked:
+    missing = [package for package in PACKAGES if not engines.installed(package)]
+    if missing:
+        return Checked("packages", False, f"{', '.join(missing)} not installed. Run `./run_finetuning.sh setup` once.")
+    return Checked("packages", True, "torch, transformers, peft and trl are installed")
+
+
+def _base(settings: configuration.Settings, paths: Paths) -> tuple[Base | None, Checked]:
+    try:
+        base = engines.base_of(settings, paths)
+    except PZ2Error as error:
+        return None, Checked("base", False, f"{error.what} {error.fix}")
+    checksum = f", checksum {base.sha256[:12]}…" if base.sha256 else ""
+    return base, Checked("base", True, f"{base.name}, {plans.parameters(base) / 1e6:,.0f} million parameters{checksum}")
+
+
+def _dataset(paths: Paths, model: str) -> tuple[Any, Checked]:
+    try:
+        data = plans.dataset(paths, model)
+    except PZ2Error as error:
+        return None, Checked("dataset", False, f"{error.what} {error.fix}")
+    judged = "with validation rows" if data[2] else "without validation rows: the loss on new rows stays unknown"
+    return data, Checked("dataset", True, f"{data[1].path}, {data[1].sha256[:12]}…, {judged}")
+
+
+def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any) -> tuple[Encoded | None, Checked | None]:
+    """The rows as the trainer will see them; of a base whose tokenizer needs transformers they are counted by the trainer."""
+    if data is None or base is None or base.tokenizer_json is None:
+        return None, None
+    try:
+        encoded = rows.encode(paths.datasets / data[1].path, ChatML.load(base.tokenizer_json), model, recipe.max_length)
+    except PZ2Error as error:
+        return None, Checked("rows", False, f"{error.what} {error.fix}")
+    cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
+    return encoded, Checked(
+        "rows", True, f"{len(encoded.rows):,} rows, {encoded.tokens:,} tokens, {encoded.trained:,} of them trained{cut}"
+    )
+
+
+def memory_mb(parameters: int, recipe: Recipe, encoded: Encoded) -> int:
+    """The most memory the trainer will take: weights in half precision, the adapter with its optimizer, activations, logits."""
+    longest = sorted((len(row.ids) for row in encoded.rows), reverse=True)[: recipe.batch_size]
+    tokens = longest[0] * len(longest)
+    trained = sum(sorted((row.trained for row in encoded.rows), reverse=True)[: recipe.batch_size])
+    kept = tokens * parameters * ACTIVATION_BYTES * (0.25 if recipe.gradient_checkpointing else 1.0)
+    adapter = parameters * 0.0023 * recipe.lora_r * 16
+    return LIBRARIES_MB + round((2 * parameters + adapter + kept + trained * EMBEDDED_VOCABULARY * LOGIT_BYTES) / 1e6)
+
+
+def _memory(base: Base, parameters: int, recipe: Recipe, encoded: Encoded, seed: int | None) -> Checked:
+    needed, free = memory_mb(parameters, recipe, encoded), psutil.virtual_memory().available // 1_000_000
+    detail = f"about {needed:,} MB needed, {free:,} MB free"
+    return (
+        Checked("memory", True, detail)
+        if needed <= free
+        else Checked("memory", False, f"{detail}. Close programs, or use --preset memory_efficient or a smaller --batch_size.")
+    )
+
+
+def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
+    adapter = plans.parameters(base) * 0.0023 * recipe.lora_r * 4
+    weights = 0 if base.gguf is None or (paths.base / "model.safetensors").is_file() else 2 * plans.parameters(base)
+    # Two checkpoints (the old one goes when the new one is whole) of the adapter with its optimizer, then both forms of the adapter.
+    needed, free = round((2 * 3 * adapter + 2 * adapter + weights) / 1e6) + 20, shutil.disk_usage(paths.root).free // 1_000_000
+    detail = f"about {needed:,} MB needed, {free:,} MB free"
+    return (
+        Checked("disk", True, detail)
+        if needed <= free
+        else Checked("disk", False, f"{detail}. Free some space, or choose another folder with --root DIR.")
+    )
+
+
+def _time(paths: Paths, parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
+    order = batches([len(row.ids) for row in encoded.rows], recipe.batch_size, recipe.epochs, 0, recipe.max_steps * recipe.accumulation)
+    tokens = sum(len(encoded.rows[row].ids) for batch in order for row in batch)
+    steps = -(-len(order) // recipe.accumulation)
+    measured = _last_speed(paths)
+    minutes = tokens / (measured or SPEED / parameters) / 60
+    source = "as fast as the last run here" if measured else "on 2 cores"
+    return Checked("time", True, f"{steps:,} steps, {tokens:,} tokens, about {max(1, round(minutes))} min {source}")
+
+
+def _last_speed(paths: Paths) -> float | None:
+    """Tokens a second of the newest finished version here, if there is one."""
+    from assistant.core.store import Store
+
+    store = Store(paths)
+    cards = [store.card(model, version) for model in store.models() for version in store.versions(model)[-1:]]
+    speeds = [(card.created, card.figures.get("tokens_per_second")) for card in cards]
+    known = [speed for _, speed in sorted(speeds, key=lambda pair: pair[0]) if speed]
+    return known[-1] if known else None
+
+
+def _alone(paths: Paths) -> Checked:
+    other = runs.active(paths)
+    if other is None:
+        return Checked("other trainings", True, "none is running")
+    since = round((time.time() - other.run.created) / 60)
+    return Checked(
+        "other trainings", False, f"{other.run.run} is running since {since} min. Wait for it (`jobs follow`) or end it (`jobs cancel`)."
+    )

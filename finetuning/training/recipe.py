@@ -1,0 +1,116 @@
+"""How a model is trained: the section ``training`` of ``training_config.yaml``, and what a user changes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from assistant.core.errors import ConfigError, UsageError
+from assistant.core.paths import Paths
+from assistant.core.settings import merge, nearest, read_yaml
+
+CONFIG = "training_config.yaml"
+METHODS = ("lora",)
+SCHEDULES = ("cosine", "linear", "constant")
+PRESETS = ("fast", "balanced", "quality", "memory_efficient")
+Scale = Literal["small", "large"]
+# SPEC's line between the two sets of presets.
+LARGE_PARAMETERS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Every hyper-parameter of a run; ``training_config.yaml`` says what each one trades."""
+
+    method: str = "lora"
+    epochs: float = 2.0
+    max_steps: int = 0
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    accumulation: int = 1
+    max_length: int = 1024
+    lora_r: int = 16
+    lora_alpha: int = 16
+    rank_stabilised: bool = True
+    lora_dropout: float = 0.0
+    weight_decay: float = 0.0
+    warmup_share: float = 0.05
+    schedule: str = "cosine"
+    max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
+    validations: int = 4
+    validation_rows: int = 64
+    checkpoint_steps: int = 25
+    checkpoint_seconds: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Presets:
+    fast: Recipe = field(default_factory=Recipe)
+    balanced: Recipe = field(default_factory=Recipe)
+    quality: Recipe = field(default_factory=Recipe)
+    memory_efficient: Recipe = field(default_factory=Recipe)
+
+
+def recipe(paths: Paths, preset: str, scale: Scale, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a preset with a user's changes over it. Every wrong key or value is named in one error."""
+    if preset not in PRESETS:
+        raise UsageError(f"There is no preset '{preset}'.", f"Presets: {', '.join(PRESETS)}.")
+    base = getattr(_presets(paths, scale), preset)
+    faults: list[str] = []
+    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    changed = merge(base, given, "", faults)
+    faults += _out_of_range(changed, "")
+    if faults:
+        raise UsageError(
+            "This training cannot be planned: " + " ".join(faults), "Correct the value; training_config.yaml says what each one does."
+        )
+    return changed
+
+
+def _presets(paths: Paths, scale: Scale) -> _Presets:
+    path = paths.configs / CONFIG
+    document = read_yaml(path).get("training", {}) if path.is_file() else {}
+    faults: list[str] = []
+    groups = ("all", "small", "large")
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: 'training' holds no keys.", "Write the groups all, small and large under it.")
+    faults += [f"there is no key 'training.{key}'; {nearest(str(key), list(groups))}" for key in document if key not in groups]
+    parts = {group: document.get(group) or {} for group in groups}
+    faults += [f"'training.{group}' holds a group of keys, not {part!r}." for group, part in parts.items() if not isinstance(part, dict)]
+    parts = {group: part if isinstance(part, dict) else {} for group, part in parts.items()}
+    common = merge(Recipe(), parts["all"], "training.all.", faults)
+    found = {
+        group: merge(_Presets(common, common, common, common), parts[group], f"training.{group}.", faults) for group in ("small", "large")
+    }
+    faults += _out_of_range(common, "training.all.")
+    for group, presets in found.items():
+        for item in fields(presets):
+            wrong = _out_of_range(getattr(presets, item.name), f"training.{group}.{item.name}.")
+            faults += [fault for fault in wrong if fault.replace(f"{group}.{item.name}.", "all.") not in faults]
+    if faults:
+        raise ConfigError(f"{path}: " + " ".join(faults), "Correct the file; its comments say what each key means.")
+    return found[scale]
+
+
+def _out_of_range(value: Recipe, where: str) -> list[str]:
+    checks = [
+        (value.method in METHODS, "method", f"use one of {', '.join(METHODS)}."),
+        (value.schedule in SCHEDULES, "schedule", f"use one of {', '.join(SCHEDULES)}."),
+        (0 < value.epochs <= 100, "epochs", "above 0, at most 100."),
+        (value.max_steps >= 0, "max_steps", "at least 1 (0: no limit)."),
+        (0 < value.learning_rate <= 0.1, "learning_rate", "above 0, at most 0.1."),
+        (1 <= value.batch_size <= 1024, "batch_size", "from 1 to 1024."),
+        (1 <= value.accumulation <= 1024, "accumulation", "from 1 to 1024."),
+        (32 <= value.max_length <= 131072, "max_length", "from 32 to 131072 tokens."),
+        (1 <= value.lora_r <= 512, "lora_r", "from 1 to 512."),
+        (1 <= value.lora_alpha <= 4096, "lora_alpha", "from 1 to 4096."),
+        (0 <= value.lora_dropout < 1, "lora_dropout", "at least 0, below 1."),
+        (0 <= value.weight_decay <= 1, "weight_decay", "from 0 to 1."),
+        (0 <= value.warmup_share <= 1, "warmup_share", "from 0 to 1."),
+        (value.max_grad_norm > 0, "max_grad_norm", "above 0."),
+        (0 <= value.validations <= 1000, "validations", "from 0 to 1000."),
+        (value.validation_rows >= 1, "validation_rows", "at least 1."),
+        (1 <= value.checkpoint_steps <= 25, "checkpoint_steps", "from 1 to 25: more would be lost by a kill."),
+        (1 <= value.checkpoint_seconds <= 120, "checkpoint_seconds", "from 1 to 120: more would be lost by a kill."),
+    ]
+    return [f"'{where}{name}' is {getattr(value, name)!r}; {sentence}" for right, name, sentence in checks if not right]

@@ -1,0 +1,133 @@
+"""Rows of a dialogue file as token ids, by the same chat format that answers: the prompt, then the answer that is trained. No torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assistant.core.errors import DataError
+from assistant.core.prompts import ChatFormat, from_input_text, system_prompt
+from assistant.core.values import Message
+
+FAULTS_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its token ids, of which the first ``prompt`` are read and the others are trained."""
+
+    ids: tuple[int, ...]
+    prompt: int
+
+    @property
+    def trained(self) -> int:
+        """How many tokens count in the loss."""
+        return len(self.ids) - self.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A file as rows. ``cut`` of them were longer than allowed."""
+
+    rows: tuple[Row, ...]
+    cut: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of all rows."""
+        return sum(len(row.ids) for row in self.rows)
+
+    @property
+    def trained(self) -> int:
+        """The tokens that count in the loss."""
+        return sum(row.trained for row in self.rows)
+
+
+def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded:
+    """Every row of a file. Rows without a trained token, and broken ones, are named in one DataError with file and line."""
+    rows: list[Row] = []
+    faults: list[str] = []
+    cut = 0
+    for number, line in _lines(path):
+        fault, document = _read(line)
+        if fault:
+            faults.append(f"{path.name}, line {number}: {fault}")
+            continue
+        row, was_cut = encode_row(document, chat, model, max_length)
+        if row.trained < 1:
+            faults.append(f"{path.name}, line {number}: no token of the answer is trained, the prompt alone fills {max_length} tokens.")
+            continue
+        rows.append(row)
+        cut += was_cut
+    if faults:
+        more = f" And {len(faults) - FAULTS_NAMED} more." if len(faults) > FAULTS_NAMED else ""
+        raise DataError(" ".join(faults[:FAULTS_NAMED]) + more, "Correct these rows; `validate` shows every fault of a dataset.")
+    if not rows:
+        raise DataError(f"{path} holds no rows.", "Write or import the dataset again.")
+    return Encoded(tuple(rows), cut)
+
+
+def encode_row(document: dict[str, Any], chat: ChatFormat, model: str, max_length: int) -> tuple[Row, bool]:
+    """One row as its token ids, and whether it was longer than allowed."""
+    prompt = chat.encode(messages(document["input_text"], model))
+    ids = [*prompt, *chat.encode_answer(document["target_text"])]
+    return Row(tuple(ids[:max_length]), min(len(prompt), max_length)), len(ids) > max_length
+
+
+def messages(input_text: str, model: str) -> list[Message]:
+    """The messages of a row; one without a system line gets the model's own."""
+    found = from_input_text(input_text)
+    return found if found[0].role == "system" else [Message("system", system_prompt(model)), *found]
+
+
+def prompts(path: Path, chat: ChatFormat, model: str, count: int) -> list[list[int]]:
+    """The first prompts of a file, open for an answer."""
+    found = []
+    for _, line in _lines(path):
+        fault, document = _read(line)
+        if not fault:
+            found.append(chat.encode(messages(document["input_text"], model)))
+        if len(found) == count:
+            break
+    return found
+
+
+def shared_prefix(rows: Sequence[Row]) -> int:
+    """How many tokens all prompts begin with alike; at least one token of each prompt is left out of it."""
+    if not rows:
+        return 0
+    first = rows[0].ids
+    length = min(row.prompt for row in rows) - 1
+    for row in rows:
+        place = 0
+        while place < length and row.ids[place] == first[place]:
+            place += 1
+        length = place
+    return max(0, length)
+
+
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.", "Make it first (`generate` writes the training files).")
+    with path.open("rb") as file:
+        return [(number, line) for number, line in enumerate(file, 1) if line.strip()]
+
+
+def _read(line: bytes) -> tuple[str, dict[str, Any]]:
+    """What is wrong with a line, or "" and its object."""
+    try:
+        document = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return f"not valid JSON ({error}).", {}
+    if not isinstance(document, dict):
+        return "not a JSON object.", {}
+    for name in ("input_text", "target_text"):
+        if not isinstance(document.get(name), str) or not document[name].strip():
+            return (
+                f"'{name}' is missing or empty, so no token would be trained."
+                if name == "target_text"
+                else f"'{name}' is missing or empty.",
+                {},
+            )
+    return "", document
