@@ -16,6 +16,8 @@ from assistant.core.text import Cleaner, clean
 from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, Token
 from assistant.router import policy, repetition, triggers
 
+# A retry at the chat's own, low temperature would say the same words again.
+RETRY_TEMPERATURE = 0.7
 KOREAN = "This base model knows no Korean, so it answers in English."
 
 
@@ -62,8 +64,8 @@ class Session:
         self._system = system
         self._left_out = 0
 
-    def say(self, text: str, *, expert: bool = False, at: int | None = None) -> Iterator[Event]:
-        """Answer a message. ``expert`` asks for the specialist; ``at`` answers as if only so many turns had been.
+    def say(self, text: str, *, expert: bool = False, at: int | None = None, again: bool = False) -> Iterator[Event]:
+        """Answer a message. ``expert`` asks for the specialist; ``at`` answers as if only so many turns had been; ``again`` asks for other words.
 
         Closing the generator stops the answer; the turn is kept only when it is whole.
         """
@@ -84,7 +86,7 @@ class Session:
                 f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on."
             )
         self._left_out = prompt.left_out
-        stream, sampling, started = _Stream(), self._sampling(), time.perf_counter()
+        stream, sampling, started = _Stream(), self._sampling(again), time.perf_counter()
         tokens = self.live.engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)
         try:
             yield from self._receive(tokens, stream, sampling, started)
@@ -109,7 +111,7 @@ class Session:
     def retry(self) -> Iterator[Event]:
         """Answer the last message once more; the old answer goes when the new one is whole."""
         last = self._last()
-        yield from self.say(last.said, expert=last.reply.trigger == "request", at=len(self.turns) - 1)
+        yield from self.say(last.said, expert=last.reply.trigger == "request", at=len(self.turns) - 1, again=True)
 
     def edit(self, text: str) -> Iterator[Event]:
         """Replace the last message by another one and answer that."""
@@ -158,11 +160,12 @@ class Session:
         room = self.live.engine.context_tokens - self._sampling().max_tokens
         return context.build(self.live.engine.format, model, turns, question, room, min(self._left_out, len(turns)), self._system)
 
-    def _sampling(self) -> Sampling:
+    def _sampling(self, again: bool = False) -> Sampling:
         chat = self.live.settings.chat
         if self._greedy:
             return Sampling(max_tokens=chat.max_tokens)
-        return Sampling(chat.max_tokens, chat.temperature, chat.top_p, chat.repeat_penalty, random.getrandbits(31))
+        temperature = max(chat.temperature, RETRY_TEMPERATURE) if again else chat.temperature
+        return Sampling(chat.max_tokens, temperature, chat.top_p, chat.repeat_penalty, random.getrandbits(31))
 
     def _keep(self, turn: Turn, at: int | None) -> None:
         """Save a whole turn; with ``at`` it takes the place of the turns after."""
