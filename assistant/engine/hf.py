@@ -30,6 +30,8 @@ transformers_logging.disable_progress_bar()
 TOP = 5
 # Prompts of one batch decoded together; 16 reached 420 tokens/s on 2 cores (docs/LOG.md).
 BATCH = 16
+# Answer tokens scored at once: 1,024 rows of logits over 49,152 tokens are 100 MB in bf16.
+SCORED_TOKENS = 1024
 # The router reads this much of a question, as the other engine does.
 READER_TOKENS = 512
 
@@ -114,6 +116,18 @@ class HfEngine:
             rows[chosen] = torch.nn.functional.normalize(states[torch.arange(len(chosen)), ends].float().cpu(), dim=1)
         return rows
 
+    def score(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], adapter: str | None) -> list[tuple[float, ...]]:
+        """The natural log-probability of every token of an answer after its prompt, in the order of the (prompt, answer) pairs."""
+        order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index][1]))
+        scores: list[tuple[float, ...]] = [()] * len(pairs)
+        while order:
+            # Logits are kept for the longest answer of a batch, so long answers come few at a time.
+            count = max(1, min(BATCH, len(order), SCORED_TOKENS // (len(pairs[order[0]][1]) + 1)))
+            chosen, order = order[:count], order[count:]
+            for index, logprobs in zip(chosen, self._scored([pairs[i] for i in chosen], adapter), strict=True):
+                scores[index] = logprobs
+        return scores
+
     def release(self) -> None:
         """Drop the weights."""
         self._model = self._plain = None
@@ -191,6 +205,28 @@ class HfEngine:
                 )
             )
         return answers
+
+    def _scored(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], adapter: str | None) -> list[tuple[float, ...]]:
+        rows = [[*prompt, *answer] for prompt, answer in pairs]
+        model, width = self._select(adapter), max(map(len, rows))
+        kept = max(len(answer) for _, answer in pairs) + 1
+        ids = torch.full((len(rows), width), self.format.end_ids[0])
+        mask = torch.zeros_like(ids)
+        # Padding stands in front, so that all answers end at the last place and few logits are kept.
+        for place, row in enumerate(rows):
+            ids[place, width - len(row) :] = torch.tensor(row)
+            mask[place, width - len(row) :] = 1
+        with torch.inference_mode():
+            logits = model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False, logits_to_keep=kept).logits
+            found = []
+            for place, (_, answer) in enumerate(pairs):
+                if not answer:
+                    found.append(())
+                    continue
+                logprobs = torch.log_softmax(logits[place, -len(answer) - 1 : -1].float(), dim=-1)
+                chosen = torch.tensor(list(answer), device=self.device)[:, None]
+                found.append(tuple(logprobs.gather(1, chosen)[:, 0].tolist()))
+        return found
 
 
 class TemplateFormat:
