@@ -18,7 +18,7 @@ class ChatSettings:
     """How the chat samples, and how far it looks back."""
 
     max_tokens: int = 400
-    temperature: float = 0.1
+    temperature: float = 0.0
     top_p: float = 0.9
     repeat_penalty: float = 1.0
     context_tokens: int = 2048
