@@ -22,12 +22,12 @@ from typing import Any
 # answers 25 times slower (two cores, load 5: 32 tokens in 36 s against 0.9 s).
 os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
-import xllamacpp  # noqa: E402
+import xllamacpp
 
-from assistant.core.errors import ModelError  # noqa: E402
-from assistant.core.prompts import ChatML  # noqa: E402
-from assistant.core.values import Adapter, Sampling, Token  # noqa: E402
-from assistant.engine.base import Base, Generated, Stop  # noqa: E402
+from assistant.core.errors import ModelError
+from assistant.core.prompts import ChatML
+from assistant.core.values import Adapter, Sampling, Token
+from assistant.engine.base import Base, Generated, Stop
 
 # Small, so that a long prefill can be interrupted within some 400 ms.
 PREFILL_BATCH = 128
