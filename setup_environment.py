@@ -49,7 +49,7 @@ class SetupError(Exception):
 
 def main(words: list[str]) -> int:
     """Install what is missing for these words, then run them; returns the exit status."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts this file by hand may have an older one
         return _refuse(f"PZ2 needs Python 3.11 or newer; this is {platform.python_version()}. Install a newer one and start again.")
     environment = environment_folder()
     try:
@@ -257,7 +257,8 @@ def _install_cpu_torch(environment: Path) -> None:
     if not _pip(environment, "--no-deps", "--index-url", CPU_INDEX, "--timeout", "15", "--retries", "2", wanted):
         own = f"{python_of(environment)} -m pip install torch=={pinned[1]}"
         raise SetupError(
-            f"The CPU build of torch could not be fetched from {CPU_INDEX}. Check the connection and start again, or take another build: `{own}`."
+            f"The CPU build of torch could not be fetched from {CPU_INDEX}. "
+            f"Check the connection and start again, or take another build: `{own}`."
         )
 
 
@@ -272,7 +273,10 @@ def _pip(environment: Path, *words: str, quiet: bool = False) -> bool:
 
 
 def _offline(what: str) -> str:
-    return f"{what} could not be installed. The lines above say why; check the connection and the disk, then start again: what is installed stays."
+    return (
+        f"{what} could not be installed. The lines above say why; check the connection and the disk, "
+        "then start again: what is installed stays."
+    )
 
 
 def _works(environment: Path) -> bool:

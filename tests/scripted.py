@@ -42,8 +42,8 @@ class ScriptedFormat:
 class ScriptedEngine:
     """Answers a question with the text written for it (``answers``: question → answer, or a function).
 
-    ``token_seconds`` and ``prefill_seconds`` slow it down; ``words`` makes it say whole words at a time. ``said`` keeps every question with the
-    adapter it was asked with, ``closed`` counts answers that were stopped from outside.
+    ``token_seconds`` and ``prefill_seconds`` slow it down. ``said`` keeps every question with the adapter it was asked with,
+    ``closed`` counts answers that were stopped from outside.
     """
 
     answers: Script = field(default_factory=dict)
@@ -82,8 +82,12 @@ class ScriptedEngine:
 
     def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
         """Whole answers."""
-        found = [list(self.stream(prompt, adapter, sampling, lambda: False)) for prompt in prompts]
-        return [Generated("".join(t.text for t in tokens), tuple(t.id for t in tokens), tuple(t.logprob for t in tokens), "end") for tokens in found]
+        answers = []
+        for prompt in prompts:
+            tokens = list(self.stream(prompt, adapter, sampling, lambda: False))
+            text = "".join(token.text for token in tokens)
+            answers.append(Generated(text, tuple(token.id for token in tokens), tuple(token.logprob for token in tokens), "end"))
+        return answers
 
     def embed(self, prompt: Sequence[int]) -> list[float]:
         """The same state for everything."""

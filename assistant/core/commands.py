@@ -187,9 +187,15 @@ def usage(command: Command) -> str:
     """One line that shows a command's words and flags."""
     parts = [command.name]
     for param in command.params:
-        shown = _shown(param) if param.kind == "flag" or param.positional else f"{_shown(param)} {param.name.upper()}"
+        shown = _shown(param) if param.kind == "flag" or param.positional else f"{_shown(param)} {value_shown(param)}"
         parts.append(shown if param.required else f"[{shown}]")
     return " ".join(parts)
+
+
+def value_shown(param: Param) -> str:
+    """What stands for a parameter's value in a usage line: its choices, N or X for a number, its name for a text."""
+    shown = "|".join(param.choices) or {"int": "N", "float": "X"}.get(param.kind, param.name.upper())
+    return f"{shown} …" if param.many else shown
 
 
 def _shown(param: Param) -> str:

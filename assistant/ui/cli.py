@@ -4,11 +4,12 @@ import argparse
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from assistant.core import logs
-from assistant.core.commands import Context, Registry, usage
+from assistant.core.commands import Command, Context, Registry, usage, value_shown
 from assistant.core.errors import PZ2Error, UsageError, from_os_error
 from assistant.core.events import Event, Failed, Finished
 from assistant.core.paths import Paths, prepare, resolve
@@ -18,9 +19,9 @@ DESCRIPTION = """\
 PZ2: a private assistant on your own machine, and the tools that make it better.
 
   python main.py                       the chat
-  python main.py ft [COMMAND …]        the fine-tuning menu, or one of its commands
+  python main.py ft [COMMAND …]        the fine-tuning menu, or one command
   python main.py --ask "…" [--json]    one answer, then exit
-  python main.py --ask-file FILE       every line of FILE as its own conversation, one JSON object a line
+  python main.py --ask-file FILE       one answer for every line, as JSON Lines
 """
 
 
@@ -102,15 +103,9 @@ def _check(given: argparse.Namespace, as_json: bool) -> None:
 
 
 def _fine_tuning(registry: Registry, words: list[str], root: str | None, as_json: bool) -> int:
-    if words and words[0] in ("--help", "-h", "help"):
-        print(ft_help(registry))
-        return 0
-    if len(words) > 1 and words[1] in ("--help", "-h"):
-        command = registry.find(words[0])
-        print(f"{command.summary}\nUsage: python main.py ft {usage(command)}")
-        for param in command.params:
-            shown = param.name if param.positional else f"--{param.name}"
-            print(f"  {shown:<16} {param.help}" + (f" ({', '.join(param.choices)})" if param.choices else ""))
+    if {"--help", "-h"} & set(words) or words[:1] == ["help"]:
+        named = [word for word in words if word not in ("--help", "-h", "help")]
+        print(command_help(registry.find(named[0])) if named else ft_help(registry))
         return 0
     paths = _paths(root)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -157,14 +152,30 @@ def ft_help(registry: Registry) -> str:
     """The help of ``main.py ft``: the commands with their words, and the menu's numbers."""
     lines = ["python main.py ft [COMMAND …]: the numbered menu, or one command.", ""]
     for command in registry.commands:
-        lines += [f"  {usage(command)}", f"      {command.summary}"]
+        lines += textwrap.wrap(usage(command), 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        lines.append(f"      {command.summary}")
     lines += ["", "Menu numbers (a pipe reads them from standard input, one a line):"]
     lines += [f"  {item.number:>2}  {item.label}" for item, _ in registry.menu()]
     lines += [
         "   0  Back",
         "",
-        "--root DIR and --json stand before or after a command. Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted.",
+        "--root DIR and --json stand before or after a command.",
+        "Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted.",
     ]
+    return "\n".join(lines)
+
+
+def command_help(command: Command) -> str:
+    """The help of one command: its words and flags, each with what it means."""
+    line = f"Usage: python main.py ft {usage(command)}"
+    lines = [
+        f"{command.summary[:1].upper()}{command.summary[1:]}.",
+        *textwrap.wrap(line, 80, subsequent_indent="    ", break_on_hyphens=False),
+    ]
+    for param in command.params:
+        shown = value_shown(param) if param.positional else f"--{param.name}" + (f" {value_shown(param)}" if param.kind != "flag" else "")
+        default = f" (default: {param.default})" if param.default not in (None, False) else ""
+        lines += [f"  {shown}", *textwrap.wrap(param.help + default, 80, initial_indent="      ", subsequent_indent="      ")]
     return "\n".join(lines)
 
 

@@ -98,6 +98,9 @@ class PlainPrinter:
     def _failed(self, what: str, fix: str) -> None:
         if self._json:
             self._document = {"error": what, "fix": fix}
+        if self._streamed:
+            self._streamed = False
+            self._write("")
         self._write(f"Error: {what}", self._err)
         if fix:
             self._write(fix, self._err)

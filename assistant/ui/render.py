@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table as RichTable
@@ -154,14 +155,9 @@ class Screen:
         self._line((plain.footer(reply), "pz2.dim"))
 
     def _interrupted(self) -> None:
-        self.rest()
-        if self._answer is not None:
-            self._answer.end()
-            self._answer = None
-            self.say("stopped")
-        else:
-            self._settle()
-            self.say("Interrupted.")
+        answering = self._answer is not None
+        self._settle()
+        self.say("stopped" if answering else "Interrupted.")
 
     def _step(self, text: str) -> None:
         self._settle()
@@ -215,8 +211,11 @@ class Screen:
         return [Text.assemble(("loss ", "pz2.dim"), (drawn, "pz2.bar"), (f" {self._losses[0]:.3g} → {self._losses[-1]:.3g}", "pz2.dim"))]
 
     def _settle(self) -> None:
-        """End what moves; the last state of a bar stays as a line."""
+        """End what moves; the last state of a bar stays as a line, and what there is of an answer stays."""
         self.rest()
+        view, self._answer = self._answer, None
+        if view is not None:
+            view.end()
         event, self._progress = self._progress, None
         if event is not None:
             self._line((plain.progress_line(event), "pz2.dim"))
@@ -237,20 +236,17 @@ class Screen:
             case Chart(title, bars, unit):
                 return [*_title(title), self._chart(bars, unit)]
             case Lines(title, lines):
-                grid = RichTable.grid(padding=(0, 0, 0, 2))
-                for line in lines:
-                    grid.add_row(Text(clean(line)))
-                return [*_title(title), grid]
+                return [*_title(title), *(Padding(Text(clean(line)), (0, 0, 0, 2)) for line in lines)]
             case Spans(title, pieces):
                 return [*_title(title), self._spans(pieces)]
 
     def _chart(self, bars: tuple[tuple[str, float], ...], unit: str) -> RenderableType:
         most = max((value for _, value in bars), default=0) or 1
-        grid = RichTable.grid(padding=(0, 0, 0, 2))
+        grid = RichTable.grid(padding=(0, 2, 0, 0))
         for name, value in bars:
             drawn = self.marks.full * round(30 * max(value, 0) / most)
             grid.add_row(Text(clean(name)), Text(drawn, style="pz2.bar"), Text(clean(f"{value:g} {unit}").rstrip()))
-        return grid
+        return Padding(grid, (0, 0, 0, 2))
 
     def _spans(self, pieces: tuple[tuple[str, bool], ...]) -> Text:
         text = Text()

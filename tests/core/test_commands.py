@@ -79,7 +79,7 @@ def test_a_menu_number_stands_for_its_words_and_a_wrong_one_is_a_sentence():
 
 
 def test_the_usage_shows_required_and_optional_words():
-    assert usage(TRAIN) == "train MODEL [--preset PRESET] [--max_steps MAX_STEPS] [--promote]"
+    assert usage(TRAIN) == "train MODEL [--preset fast|balanced] [--max_steps N] [--promote]"
 
 
 def test_every_run_ends_with_finished(paths):

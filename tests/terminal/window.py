@@ -1,4 +1,7 @@
-"""The real chat window over a scripted engine, for tests that type into a terminal. Arguments: root, seconds to load, seconds a token, seconds of prefill."""
+"""The real chat window over a scripted engine, for tests that type into a terminal.
+
+Arguments: root, seconds to load, seconds a token, seconds of prefill, then main.py's own.
+"""
 
 import sys
 from pathlib import Path
@@ -7,10 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.scripted import ScriptedEngine, install
-
 from assistant.ui.cli import main
 from finetuning.commands import REGISTRY
+from tests.scripted import ScriptedEngine, install
 
 STORY = "Once upon a time. " + "".join(f"Then came day {number}. " for number in range(1, 40)) + "The end."
 

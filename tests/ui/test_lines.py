@@ -1,0 +1,35 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.ui import lines
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("retry:", ["retry"]),
+        ("/retry", ["retry"]),
+        ("  help:  ", ["help"]),
+        ("exit:", ["quit"]),
+        ("model: qna", ["model", "qna"]),
+        ("/model qna", ["model", "qna"]),
+        ("ft:", ["ft", ""]),
+        ("ft: train qna --preset fast", ["ft", "train qna --preset fast"]),
+        ("edit: two\nlines", ["edit", "two\nlines"]),
+    ],
+)
+def test_a_known_word_with_a_colon_or_slash_is_a_command(line, words):
+    assert lines.command(line) == words
+
+
+@pytest.mark.parametrize(
+    "line", ["note: buy milk", "/etc/hosts is a file", "help", "Help me: how?", "retry please", "https://x", ":", "/", ""]
+)
+def test_any_other_line_is_a_message(line):
+    assert lines.command(line) is None
+
+
+@given(st.text())
+def test_no_line_breaks_the_reader(line):
+    assert lines.command(line) is None or lines.command(line)[0]
