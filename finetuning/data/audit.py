@@ -18,14 +18,14 @@ FOREIGN_SHARE = 0.3
 # Which splits may not share questions, by their places in SPLITS.
 _COMPARED = ((0, 1), (0, 2), (1, 2), (0, 3))
 _SYSTEM = re.compile(r"\ASystem: .*?\n\n(?=User: )", re.DOTALL)
-_SPACES = re.compile(r"\s+")
-_SCRIPTS = (
-    ("Korean", "가", "힣"),
-    ("Japanese", "\u3040", "\u30ff"),
-    ("Chinese", "\u4e00", "\u9fff"),
-    ("Cyrillic", "\u0400", "\u04ff"),
-    ("Arabic", "\u0600", "\u06ff"),
-)
+_LETTER = re.compile(r"[^\W\d_]")
+_SCRIPTS = {
+    "Korean": re.compile("[가-힣ㄱ-ㅣ]"),
+    "Japanese": re.compile("[\u3040-\u30ff]"),
+    "Chinese": re.compile("[\u4e00-\u9fff]"),
+    "Cyrillic": re.compile("[\u0400-\u04ff]"),
+    "Arabic": re.compile("[\u0600-\u06ff]"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Audit:
         yield from self._languages()
 
     def _repeated(self, place: Place, text: str, row: dict[str, Any], kind: Kind) -> Iterator[tuple[Fault, bool]]:
-        answer = str(row.get("label")) if kind == "classification" else _SPACES.sub(" ", str(row.get("target_text"))).strip()
-        key = (place.file, _SPACES.sub(" ", text).strip())
+        answer = str(row.get("label")) if kind == "classification" else " ".join(str(row.get("target_text")).split())
+        key = (place.file, " ".join(text.split()))
         if key not in self._first:
             self._first[key] = (place.line, answer)
             return
@@ -170,13 +170,10 @@ def script_of(text: str) -> str:
     """The letters a text is written in: ``Latin``, or the name of another script that holds a large share; "" without letters."""
     if text.isascii():
         return "Latin" if any(map(str.isalpha, text)) else ""
-    letters = [letter for letter in text if letter.isalpha()]
+    letters = len(_LETTER.findall(text))
     if not letters:
         return ""
-    for name, first, last in _SCRIPTS:
-        if sum(first <= letter <= last for letter in letters) > FOREIGN_SHARE * len(letters):
-            return name
-    return "Latin"
+    return next((name for name, script in _SCRIPTS.items() if len(script.findall(text)) > FOREIGN_SHARE * letters), "Latin")
 
 
 def _exempt(trained: list[Place], judged: list[Place], split: int) -> bool:

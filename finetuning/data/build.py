@@ -47,7 +47,7 @@ def build(corpus: Corpus, seed: int, categories: Sequence[str] = CATEGORIES, siz
     dialogues = parts.dialogues["train"]
     if size is not None:
         dialogues = _first_rows(shuffled(dialogues, seed, key=lambda dialogue: dialogue.id), int(size * DIALOGUE_SHARE))
-    spoken = sum(len(dialogue.turns) for dialogue in dialogues)
+    spoken = len(_spoken(dialogues, "unified"))
     wordings = {
         category: _wordings([entry for entry in parts.entries["train"] if entry.category == category], parts.held_out, forbidden, seed)
         for category in categories
@@ -154,7 +154,7 @@ def _take(wordings: Iterator[Asked], count: int | None) -> Iterator[Asked]:
 def _first_rows(dialogues: list[Dialogue], rows: int) -> list[Dialogue]:
     chosen: list[Dialogue] = []
     for dialogue in dialogues:
-        rows -= len(dialogue.turns)
+        rows -= len(dialogue_rows(dialogue, "unified"))
         if rows < 0:
             break
         chosen.append(dialogue)

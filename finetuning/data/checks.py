@@ -18,6 +18,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 _LISTS = ("key_facts", "expert_facts")
 _FORM = re.compile(r"System: .*?\S.*?\n\nUser: .*\nAssistant:", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEMPLATE = re.compile(
     r"<\|[a-z_0-9]{2,30}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|</?think>|\[(?:PAD|UNK|CLS|SEP|MASK)\]"
 )
@@ -107,7 +108,7 @@ def _characters(field: str, value: str) -> Iterator[Finding]:
     if value.isascii() and value.isprintable() and "@" not in value and "<" not in value and "[" not in value:
         yield from _numbers(field, value)
         return
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if _SURROGATE.search(value):
         yield Finding(field, "encoding", f"'{field}' holds half a surrogate pair, which is no character.")
     if control := _CONTROL.search(value):
         yield Finding(

@@ -55,23 +55,23 @@ def read(path: Path) -> Iterator[Line]:
                 yield _parse(number, raw, done)
 
 
-def as_row(text: str | bytes) -> dict[str, Any]:
-    """The JSON object in a text; anything else is a ValueError that says what stands there."""
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        row = dict(items)
-        if len(row) < len(items):
-            names = [name for name, _ in items]
-            twice.extend(name for name in row if names.count(name) > 1)
-        return row
-
-    row = json.loads(text, object_pairs_hook=pairs)
+def as_row(text: str) -> dict[str, Any]:
+    """The JSON object in a text. Anything else is a ValueError, another JSON value a TypeError, a key that stands twice a KeyError."""
+    row = _DECODER.decode(text)
     if not isinstance(row, dict):
         raise TypeError(f"a JSON {_kind(row)} stands here, not an object.")
-    if twice:
-        raise KeyError(twice[0])
     return row
+
+
+def _no_key_twice(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(items)
+    if len(row) < len(items):
+        names = [name for name, _ in items]
+        raise KeyError(next(name for name in row if names.count(name) > 1))
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_key_twice)
 
 
 def _parse(number: int, raw: bytes, done: int) -> Line:
