@@ -20,10 +20,10 @@ _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 # The commonest short words of each language; the language with the most of them is the answer's.
 _COMMON_WORDS = {
-    "en": "the and is of to in it you that for are with this have not be they was can a".split(),
-    "fr": "le la les des une est et dans pour que qui avec sur pas je vous nous il elle sont au bonjour un".split(),
-    "es": "el los las una es y en para que con por no se su del al como más está son hola un yo".split(),
-    "de": "der die das und ist nicht ein eine mit für auf zu den im von sie ich es wir sind guten".split(),
+    "en": "the and is of to in it you that for are with this have not be they was can a",
+    "fr": "le la les des une est et dans pour que qui avec sur pas je vous nous il elle sont au bonjour un",
+    "es": "el los las una es y en para que con por no se su del al como más está son hola un yo",
+    "de": "der die das und ist nicht ein eine mit für auf zu den im von sie ich es wir sind guten",
 }
 
 
@@ -182,7 +182,7 @@ def _language(text: str, _: Sequence[str], code: str) -> bool:
     if code == "ko":
         return hangul * 2 > len(letters)
     bare = normalise(text).split()
-    counts = {name: sum(word in common for word in bare) for name, common in _COMMON_WORDS.items()}
+    counts = {name: sum(word in common.split() for word in bare) for name, common in _COMMON_WORDS.items()}
     return hangul == 0 and counts[code] > 0 and counts[code] == max(counts.values())
 
 

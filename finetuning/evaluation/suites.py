@@ -18,7 +18,7 @@ from finetuning.evaluation.checkers import CHECKS, Check
 FOLDER = Path(__file__).with_name("suites")
 GENERAL = "general_ability"
 MAX_TOKENS = 128
-_KEYS = {"id", "group", "system", "question", "key_facts", "choices", "answer", "checks", "turns", "right", "wrong", "max_tokens"}
+_KEYS = {"id", "group", "system", "question", "key_facts", "choices", "answer", "checks", "turns", "right", "wrong"}
 _SHOWN = 10
 
 
@@ -83,8 +83,9 @@ def read(path: Path) -> Suite:
         faults.append("it holds no questions.")
     if faults:
         more = f" … and {len(faults) - _SHOWN} more." if len(faults) > _SHOWN else ""
-        raise DataError(f"{path.name}: " + " ".join(faults[:_SHOWN]) + more, "Correct the file; docs/EVALUATION.md shows the form of a suite.")
-    return Suite(str(head.get("name") or path.stem), tuple(found), int(head.get("max_tokens") or MAX_TOKENS), hashlib.sha256(content).hexdigest())
+        raise DataError(f"{path.name}: {' '.join(faults[:_SHOWN])}{more}", "Correct the file; the suites of the project show the form.")
+    most = int(head.get("max_tokens") or MAX_TOKENS)
+    return Suite(str(head.get("name") or path.stem), tuple(found), most, hashlib.sha256(content).hexdigest())
 
 
 def _document(path: Path, content: bytes) -> dict[str, Any]:
