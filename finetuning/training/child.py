@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -122,8 +121,4 @@ def _lower_priority() -> None:
 
 
 if __name__ == "__main__":
-    _started = time.time()
-    _status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(_status)
+    sys.exit(main(sys.argv[1:]))

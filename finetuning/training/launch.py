@@ -58,6 +58,8 @@ def _environment() -> dict[str, str]:
         "PYTHONIOENCODING": "utf-8",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Threads that wait must sleep: spinning ones at the lowest priority fell from 280 to 29 tokens/s beside other work.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
 
 

@@ -95,6 +95,9 @@ def read(paths: Paths, run: str) -> Run:
 def launched(paths: Paths, run: Run, promote: bool | None = None) -> Run:
     """The run at the start of a new attempt: what was said before belongs to an earlier one."""
     path = events_file(paths, run.run)
+    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+        # A kill in the middle of a line: what follows begins a line of its own.
+        files.append_line(path, "")
     offset = path.stat().st_size if path.is_file() else 0
     now = replace(
         run, pid=None, pid_created=None, attempt_offset=offset, launched=time.time(), promote=run.promote if promote is None else promote

@@ -199,6 +199,7 @@ def _write_adapter(model: Any, work: Work) -> None:
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(str(part))
     for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (part / name).chmod(0o644)
         os.replace(part / name, work.version / name)
     shutil.rmtree(part, ignore_errors=True)
     trial.write_gguf(work.version, model.config)

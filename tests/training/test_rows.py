@@ -1,0 +1,71 @@
+import pytest
+
+from assistant.core.errors import DataError
+from finetuning.training.rows import Row, encode, prompts, shared_prefix
+
+from .conftest import row
+
+
+def text(chat, ids):
+    return chat.decode(ids)
+
+
+def test_only_the_answer_and_its_end_are_trained(chat, paths, write_rows):
+    path = write_rows(paths.root / "rows.jsonl", [row("Hi there", "Hello.")])
+    (found,) = encode(path, chat, "unified", 1000).rows
+    assert text(chat, found.ids[found.prompt :]) == "Hello."
+    assert found.ids[-1] == chat.CLOSE
+    assert text(chat, found.ids[: found.prompt]).endswith("user\nHi thereassistant\n")
+
+
+def test_a_row_is_encoded_exactly_as_a_question_is_asked(chat, paths, write_rows):
+    path = write_rows(paths.root / "rows.jsonl", [row("Hi", "Hello.")])
+    (found,) = encode(path, chat, "unified", 1000).rows
+    assert prompts(path, chat, "unified", 3) == [list(found.ids[: found.prompt])]
+
+
+def test_a_row_without_a_system_line_gets_the_models_own(chat, paths, write_rows):
+    path = write_rows(paths.root / "rows.jsonl", [{"input_text": "User: Hi\nAssistant:", "target_text": "Hello."}])
+    (found,) = encode(path, chat, "law", 1000).rows
+    assert "PZ2's specialist for law" in text(chat, found.ids)
+
+
+def test_a_row_with_no_trained_token_is_an_error_with_file_and_line(chat, paths, write_rows):
+    path = write_rows(paths.root / "rows.jsonl", [row("Hi", "Hello."), row("x" * 200, "Never trained.")])
+    with pytest.raises(DataError, match=r"rows.jsonl, line 2: no token of the answer is trained"):
+        encode(path, chat, "unified", 100)
+
+
+def test_every_broken_row_is_named(chat, paths, write_rows):
+    rows = [row("Hi", "Hello."), "{broken", "[1]", {"input_text": "User: a\nAssistant:", "target_text": " "}, {"target_text": "b"}]
+    with pytest.raises(DataError) as error:
+        encode(write_rows(paths.root / "rows.jsonl", rows), chat, "unified", 1000)
+    assert "line 2: not valid JSON" in error.value.what
+    assert "line 3: not a JSON object." in error.value.what
+    assert "line 4: 'target_text' is missing or empty, so no token would be trained." in error.value.what
+    assert "line 5: 'input_text' is missing or empty." in error.value.what
+
+
+def test_many_broken_rows_are_counted(chat, paths, write_rows):
+    with pytest.raises(DataError, match="And 4 more"):
+        encode(write_rows(paths.root / "rows.jsonl", ["{"] * 9), chat, "unified", 1000)
+
+
+def test_an_empty_or_missing_file_is_an_error(chat, paths, write_rows):
+    with pytest.raises(DataError, match="holds no rows"):
+        encode(write_rows(paths.root / "rows.jsonl", []), chat, "unified", 1000)
+    with pytest.raises(DataError, match="does not exist"):
+        encode(paths.root / "none.jsonl", chat, "unified", 1000)
+
+
+def test_a_long_answer_is_cut_and_counted(chat, paths, write_rows):
+    found = encode(write_rows(paths.root / "rows.jsonl", [row("Hi", "long " * 100)]), chat, "unified", 100)
+    assert (found.cut, len(found.rows[0].ids)) == (1, 100)
+    assert found.trained == found.rows[0].trained < found.tokens
+
+
+def test_the_shared_beginning_leaves_every_prompt_a_token_of_its_own():
+    assert shared_prefix([Row((1, 2, 3, 4, 9), 4), Row((1, 2, 5, 6, 9), 4)]) == 2
+    assert shared_prefix([Row((1, 2, 3, 9), 3), Row((1, 2, 3, 8), 3)]) == 2
+    assert shared_prefix([Row((1, 9), 1), Row((2, 9), 1)]) == 0
+    assert shared_prefix([]) == 0
