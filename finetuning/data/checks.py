@@ -17,6 +17,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 _LISTS = ("key_facts", "expert_facts")
 _FORM = re.compile(r"System: .*?\S.*?\n\nUser: .*\nAssistant:", re.DOTALL)
+_SILENT = re.compile(r"(?:\A|\n)User:\s*\nAssistant:\s*\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEMPLATE = re.compile(
@@ -136,7 +137,11 @@ def _numbers(field: str, value: str) -> Iterator[Finding]:
 
 def _form(row: dict[str, Any], kind: Kind) -> Iterator[Finding]:
     text = row.get("input_text")
-    if kind == "unified" and isinstance(text, str) and text.strip() and not _FORM.fullmatch(text):
+    if not isinstance(text, str) or not text.strip():
+        return
+    if _SILENT.search(text):
+        yield Finding("input_text", "empty", "'input_text' asks nothing: its last 'User:' is empty.")
+    elif kind == "unified" and not _FORM.fullmatch(text):
         yield Finding("input_text", "form", "'input_text' is not 'System: …', an empty line, 'User: …', and 'Assistant:' as the last line.")
 
 
