@@ -82,14 +82,15 @@ class _Window:
             self._unsent = text
         else:
             with keys.kept():
-                self._screen.follow(answer(text, self._session, self._context, self._fine_tuning))
+                events = answer(text, self._session, self._context, self._fine_tuning)
+                self._screen.follow(command.addressed(events, self._fine_tuning, "ft: "))
         self._screen.console.print()
 
     def _ft(self, typed: str) -> None:
         if not typed.strip():
             from assistant.ui.menu import menu
 
-            menu(self._fine_tuning, self._context, self._screen, "ft: ")
+            menu(self._fine_tuning, self._context, self._screen)
             return
         try:
             words = fine_tuning_words(self._fine_tuning, typed)

@@ -129,7 +129,8 @@ def _command(registry: Registry, words: list[str], paths: Paths, as_json: bool, 
 
         screen = Screen()
         context.questions = Terminal(screen)
-        return command.run(screen, registry, words, context, "python main.py ft ")
+        started_by_script = os.path.basename(sys.argv[0]) == "setup_environment.py"
+        return command.run(screen, registry, words, context, "./run_finetuning.sh " if started_by_script else "python main.py ft ")
     return show(registry.run(words, context), as_json)
 
 

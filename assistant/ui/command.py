@@ -2,14 +2,16 @@
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from assistant.core.commands import Context, Registry
+from assistant.core.commands import Context, Registry, guarded
 from assistant.core.errors import ModelError, UsageError
-from assistant.core.events import Event, Report, Step
+from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step
 from assistant.core.paths import PROJECT
 from assistant.ui import keys
 from assistant.ui.render import Screen
@@ -20,8 +22,8 @@ SET_UP = PROJECT / "setup_environment.py"
 def run(screen: Screen, registry: Registry, words: Sequence[str], context: Context, prefix: str) -> int:
     """Run a command on the screen. ``prefix`` is what is typed before a command at this door, for hints."""
     with keys.kept():
-        status = screen.follow(prepared(registry, words, context))
-    if status == 130 and words[0] in ("train", "jobs"):
+        status = screen.follow(addressed(prepared(registry, words, context), registry, prefix))
+    if screen.interrupted and words[0] in ("train", "jobs"):
         _tell_of_run(screen, registry, context, prefix)
     return status
 
@@ -33,12 +35,35 @@ def prepared(registry: Registry, words: Sequence[str], context: Context) -> Iter
     except UsageError:
         command = None
     if command is not None and command.needs_torch and not has_torch():
-        from assistant.core.commands import guarded
-
         yield from _failures_only(guarded("setup", _install(context), context))
         if not has_torch():
             return
     yield from registry.run(words, context)
+
+
+def addressed(events: Iterator[Event], registry: Registry, prefix: str) -> Iterator[Event]:
+    """Events whose hints can be typed at this door: a command in backticks gets what is typed before it here."""
+    names = "|".join(command.name for command in registry.commands)
+    command = re.compile(rf"`(?=(?:{names})[ `])")
+
+    def at(text: str) -> str:
+        return command.sub(f"`{prefix}", text)
+
+    try:
+        for event in events:
+            match event:
+                case Notice(text, level):
+                    yield Notice(at(text), level)
+                case Failed(what, fix):
+                    yield Failed(at(what), at(fix))
+                case Report(title, data, blocks):
+                    lined = (replace(block, lines=tuple(map(at, block.lines))) if isinstance(block, Lines) else block for block in blocks)
+                    yield Report(at(title), data, tuple(lined))
+                case _:
+                    yield event
+    finally:
+        if isinstance(events, Generator):
+            events.close()
 
 
 def has_torch() -> bool:
@@ -71,8 +96,6 @@ def _install(context: Context) -> Iterator[Event]:
 
 def _failures_only(events: Iterator[Event]) -> Iterator[Event]:
     """Without a Finished of success: the command itself is still to come."""
-    from assistant.core.events import Finished
-
     return (event for event in events if not (isinstance(event, Finished) and event.status == 0))
 
 

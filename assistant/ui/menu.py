@@ -17,8 +17,8 @@ BACK = "Back"
 ASK = "Number: "
 
 
-def menu(registry: Registry, context: Context, screen: Screen | None = None, prefix: str = "") -> int:
-    """Show the menu until 0 is chosen; returns 0. ``prefix`` is what is typed before a command at the door that opened it."""
+def menu(registry: Registry, context: Context, screen: Screen | None = None) -> int:
+    """Show the menu until 0 is chosen; returns 0."""
     screen = screen or Screen()
     context.questions = context.questions or Terminal(screen)
     entries = [*((item.number, item.label) for item, _ in registry.menu()), (0, BACK)]
@@ -40,7 +40,7 @@ def menu(registry: Registry, context: Context, screen: Screen | None = None, pre
         except KeyboardInterrupt:
             continue
         else:
-            command.run(screen, registry, words, context, prefix)
+            command.run(screen, registry, words, context, "")
         screen.console.print()
 
 

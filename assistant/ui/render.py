@@ -48,11 +48,15 @@ Clock = Callable[[], float]
 
 
 class Screen:
-    """Draws events. What moves (an unfinished block, a bar) is transient; everything else is printed once and stays."""
+    """Draws events. What moves (an unfinished block, a bar) is transient; everything else is printed once and stays.
+
+    ``interrupted`` says whether Ctrl-C ended what was followed last.
+    """
 
     def __init__(self, console: Console | None = None, clock: Clock = time.monotonic) -> None:
         self.console = console or theme.console()
         self.marks = theme.marks(self.console)
+        self.interrupted = False
         self._clock = clock
         self._animated = self.console.is_terminal and not self.console.is_dumb_terminal
         self._live: Live | None = None
@@ -64,7 +68,7 @@ class Screen:
 
     def follow(self, events: Iterator[Event]) -> int:
         """Draw every event; returns the exit status. Ctrl-C ends the work behind the events, not the program: status 130."""
-        status = 0
+        status, self.interrupted = 0, False
         try:
             for event in events:
                 self.show(event)
@@ -72,6 +76,7 @@ class Screen:
                     status = event.status
         except KeyboardInterrupt:
             events.close()  # type: ignore[attr-defined]
+            self.interrupted = True
             self._interrupted()
             return 130
         finally:

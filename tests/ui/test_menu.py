@@ -49,7 +49,7 @@ def visit(paths, keyboard, monkeypatch):
         file = io.StringIO()
         screen = Screen(theme.console(80, file))
         keyboard.send_text(keys)
-        assert menu(TOY, Context(paths, questions=Terminal(screen)), screen, "ft: ") == 0
+        assert menu(TOY, Context(paths, questions=Terminal(screen)), screen) == 0
         return file.getvalue()
 
     return typed
