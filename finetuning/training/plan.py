@@ -31,7 +31,10 @@ class DatasetFile:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """Everything that decides the outcome of a run. ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields."""
+    """Everything that decides the outcome of a run.
+
+    ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields.
+    """
 
     model: str
     base: str

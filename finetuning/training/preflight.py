@@ -31,6 +31,8 @@ ACTIVATION_BYTES = 0.0165
 # Tokens a second on 2 cores, times parameters: what a run takes before this machine has shown better figures.
 SPEED = 450 * 134_515_008
 LOGIT_BYTES = 10
+# A shorter run says nothing about the speed of a longer one.
+TELLING_STEPS = 20
 EMBEDDED_VOCABULARY = 49_152
 
 
@@ -167,7 +169,7 @@ def _last_speed(paths: Paths) -> float | None:
 
     store = Store(paths)
     cards = [store.card(model, version) for model in store.models() for version in store.versions(model)[-1:]]
-    speeds = [(card.created, card.figures.get("tokens_per_second")) for card in cards]
+    speeds = [(card.created, card.figures.get("tokens_per_second")) for card in cards if card.steps >= TELLING_STEPS]
     known = [speed for _, speed in sorted(speeds, key=lambda pair: pair[0]) if speed]
     return known[-1] if known else None
 

@@ -134,27 +134,29 @@ def active(paths: Paths) -> Job | None:
 
 def job(paths: Paths, run: Run) -> Job:
     """A run with its state, found out from its process and from what it said last."""
-    step = steps = 0
+    step = steps = place = 0
     last: Event | None = None
-    for _, event in events(events_file(paths, run.run)):
+    for place, event in events(events_file(paths, run.run)):
         match event:
             case Progress(done, total, "steps"):
                 step, steps = done, total
         last = event
-    said_last = last if events_file(paths, run.run).is_file() and events_file(paths, run.run).stat().st_size > run.attempt_offset else None
-    return Job(run, _state(run, said_last), step, steps)
+    return Job(run, _state(run, last if place > run.attempt_offset else None), step, steps)
 
 
 def _state(run: Run, last: Event | None) -> State:
-    if is_alive(run):
-        return "running"
+    # Its last word counts before its process, which needs a moment to go.
     match last:
         case Finished(0):
             return "finished"
         case Finished(130):
             return "cancelled"
-        case Finished() | Failed():
+        case Finished():
             return "failed"
+    if is_alive(run):
+        return "running"
+    if isinstance(last, Failed):
+        return "failed"
     return "starting" if run.pid is None and time.time() - run.launched < STARTING_SECONDS else "stopped"
 
 

@@ -142,7 +142,7 @@ def _train(work: Work) -> Outcome | None:
         )
     )
     latest = next(iter(sft.checkpoints(kept)), None)
-    start = _start(work, trainer, reporter, latest)
+    start = _start(work, trainer, reporter)
     if work.stop():
         return None
     work.say(Step(f"Going on from step {_step(kept)} of {trainer.steps}" if latest else f"Training {trainer.steps} steps"))
@@ -171,10 +171,10 @@ def _train(work: Work) -> Outcome | None:
     )
 
 
-def _start(work: Work, trainer: Any, reporter: Reporter, latest: Path | None) -> dict[str, Any]:
+def _start(work: Work, trainer: Any, reporter: Reporter) -> dict[str, Any]:
     """The base's validation loss, measured once a run and kept for a resumed one."""
     path = work.kept / START
-    if latest is not None and path.is_file():
+    if path.is_file():
         return files.read_json(path)
     loss = None
     if work.judged:

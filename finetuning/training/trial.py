@@ -46,7 +46,10 @@ def engines_to_try(settings: Settings, base: Base, has_gguf: bool) -> tuple[str,
 
 
 def attempt(name: str, base: Base, settings: Settings, paths: Paths, adapter: Adapter, prompts: Sequence[Sequence[int]]) -> Trial:
-    """Load a version into an engine, let it answer, and compare it with the base. One that says nothing or changes nothing is a TrainingError."""
+    """Load a version into an engine, let it answer, and compare it with the base.
+
+    One that says nothing or changes nothing is a TrainingError.
+    """
     engine = engines.make(name, base, settings, paths)
     try:
         engine.set_adapters([adapter])
