@@ -100,7 +100,7 @@ def _quoted(
 ) -> Record:
     """A record whose line holds a quote, with the lines that its quoted fields run over."""
     try:
-        return Record(number, tuple(_without_end(dialect.parse(text, strict=True))))
+        return Record(number, tuple(dialect.parse(text, strict=True)))
     except csv.Error as error:
         if "unexpected end of data" not in str(error):
             return _loose(number, text, dialect)
@@ -115,7 +115,7 @@ def _quoted(
         if '"' not in following[1]:
             continue
         try:
-            fields = tuple(_without_end(dialect.parse(whole, strict=True)))
+            fields = tuple(dialect.parse(whole, strict=True))
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 continue
@@ -136,11 +136,7 @@ def _loose(number: int, text: str, dialect: Dialect) -> Record:
         fields = dialect.parse(text, strict=False)
     except csv.Error as error:
         return Record(number, (), f"not a record ({error})", text.rstrip("\r\n")[:1000])
-    return Record(number, tuple(_without_end(fields)))
-
-
-def _without_end(fields: list[str]) -> list[str]:
-    return [*fields[:-1], fields[-1].rstrip("\r\n")] if fields else fields
+    return Record(number, tuple(fields))
 
 
 def _evenness(sample: Sequence[str], dialect: Dialect) -> float:

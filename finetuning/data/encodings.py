@@ -17,6 +17,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 SAMPLE_LINES = 20_000
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 BLOCK = 1 << 20
 # Signs that hardly stand in Western text; many of them mean that another script was read as cp1252.
 _RARE_1252 = "ƒ†‡ˆ‰‹›˜¡¢¤¥¦ª¬¯±³¶¸¹º¾¿×÷"
@@ -46,7 +47,8 @@ def detect(path: Path) -> Encoding:
     sound = sum(_decodes(line, "utf-8") for line in lines)
     if sound == len(lines):
         return Encoding("utf-8", "valid UTF-8")
-    if sound >= len(lines) - sound:
+    # JSON is UTF-8 by its standard, so one sound line there says more than broken ones.
+    if sound >= len(lines) - sound or (sound and path.suffix.lower() in JSON_SUFFIXES):
         return Encoding("utf-8", f"UTF-8 except in {len(lines) - sound} of {len(lines)} lines beyond ASCII", guessed=True)
     return _legacy(path, lines)
 

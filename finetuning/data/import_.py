@@ -1,6 +1,7 @@
 """Take a user's own file in: guess its columns, show and confirm them, and make a domain of it that can be trained."""
 
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ def _confirmed(
     questions = context.questions
     if questions is None or yes:
         if not shapes.complete(mapping) and not _is_tree(mapping, sample):
-            example = " ".join(f"{role}={column}" for role, column in zip(("question", "answer"), columns, strict=False))
+            example = shlex.join(f"{role}={column}" for role, column in zip(("question", "answer"), columns, strict=False))
             raise UsageError(
                 "Which columns hold the question and the answer is not clear from their names.", f"Say it, for example --map {example}"
             )

@@ -10,85 +10,37 @@ from typing import Any
 
 from finetuning.data.cleaning import clean
 
-# What a column may mean, with the names people give it; case, spaces and signs do not matter.
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# What a column may mean, with the names people give it, the surest first; case, spaces and signs do not matter.
 ROLES: dict[str, tuple[str, ...]] = {
-    "messages": ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "대화"),
-    "question": (
-        *(
-            "question",
-            "q",
-            "query",
-            "instruction",
-            "prompt",
-            "questiontext",
-            "userquestion",
-            "ask",
-            "utterance",
-            "problem",
-            "user",
-            "human",
-            "text",
-        ),
-        *("질문", "문의", "질의", "물음", "문제", "질문내용", "문의내용", "사용자질문", "사용자"),
+    "messages": _names("messages conversations conversation dialog dialogue chat 대화"),
+    "question": _names(
+        "question q query instruction prompt questiontext userquestion ask utterance problem user human text "
+        "질문 문의 질의 물음 문제 질문내용 문의내용 사용자질문 사용자"
     ),
-    "answer": (
-        *(
-            "answer",
-            "a",
-            "response",
-            "completion",
-            "output",
-            "reply",
-            "solution",
-            "correctanswer",
-            "bestanswer",
-            "acceptedanswer",
-            "chosen",
-        ),
-        *(
-            "target",
-            "assistant",
-            "responses",
-            "answers",
-            "answertext",
-            "answerkey",
-            "답변",
-            "답",
-            "응답",
-            "대답",
-            "해답",
-            "정답",
-            "답변내용",
-            "해결방법",
-        ),
+    # Of a preference pair the chosen answer is the one to learn, whatever else stands beside it.
+    "answer": _names(
+        "chosen answer a response completion output reply solution correctanswer bestanswer acceptedanswer target assistant "
+        "responses answers answertext answerkey 답변 답 응답 대답 해답 정답 답변내용 해결방법"
     ),
-    "context": ("input", "context", "background", "문맥", "배경", "참고", "입력"),
-    "category": (
-        "category",
-        "categoryname",
-        "knowledgecategory",
-        "taskcategory",
-        "intent",
-        "class",
-        "분류",
-        "카테고리",
-        "범주",
-        "유형",
-        "구분",
-        "분야",
-    ),
-    "difficulty": ("difficulty", "difficultylevel", "level", "난이도", "수준", "레벨"),
-    "system": ("system", "systemprompt", "systemmessage", "시스템", "시스템프롬프트"),
-    "id": ("id", "uuid", "key", "questionid", "no", "번호", "아이디", "식별자"),
-    "key_facts": ("keyfacts", "keyfact", "facts", "핵심사실", "핵심", "핵심어"),
-    "rejected": ("rejected", "rejectedresponse", "worse"),
-    "instances": ("instances",),
+    "context": _names("input context background 문맥 배경 참고 입력"),
+    "category": _names("category categoryname knowledgecategory taskcategory intent class 분류 카테고리 범주 유형 구분 분야"),
+    "difficulty": _names("difficulty difficultylevel level 난이도 수준 레벨"),
+    "system": _names("system systemprompt systemmessage 시스템 시스템프롬프트"),
+    "id": _names("id uuid key questionid no 번호 아이디 식별자"),
+    "key_facts": _names("keyfacts keyfact facts 핵심사실 핵심 핵심어"),
+    "rejected": _names("rejected rejectedresponse worse"),
+    "instances": _names("instances"),
 }
 MAPPABLE = ("question", "answer", "context", "category", "difficulty", "system", "id", "key_facts")
 DIFFICULTY_WORDS = {
-    "basic": ("basic", "easy", "beginner", "simple", "low", "novice", "초급", "쉬움", "하", "기초", "입문", "초보"),
-    "intermediate": ("intermediate", "medium", "normal", "moderate", "middle", "average", "중급", "보통", "중", "중간"),
-    "advanced": ("advanced", "hard", "difficult", "expert", "high", "professional", "고급", "어려움", "상", "심화", "전문"),
+    "basic": _names("basic easy beginner simple low novice 초급 쉬움 하 기초 입문 초보"),
+    "intermediate": _names("intermediate medium normal moderate middle average 중급 보통 중 중간"),
+    "advanced": _names("advanced hard difficult expert high professional 고급 어려움 상 심화 전문"),
 }
 _SPEAKERS = {
     **dict.fromkeys(("user", "human", "prompter", "question", "사용자", "질문"), "user"),
@@ -127,16 +79,26 @@ def bare_name(name: str) -> str:
 
 def guess(columns: Sequence[str], sample: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
     """Which column means what, by their names; the first name of a role's list wins. ``sample`` settles which hold anything."""
-    filled = {column for row in sample for column, value in row.items() if value not in (None, "", [], {})} if sample else set(columns)
-    by_name = {bare_name(column): column for column in reversed(columns) if column in filled}
+    filled = {column for row in sample for column, value in row.items() if value not in (None, "", [], {})}
     found: dict[str, str] = {}
-    for role, names in ROLES.items():
-        column = next((by_name[name] for name in names if name in by_name and by_name[name] not in found.values()), None)
-        if column is not None:
-            found[role] = column
+    # A column that holds something goes before one that is empty, whatever their names.
+    for known in ([column for column in columns if column in filled], columns):
+        by_name = {bare_name(column): column for column in reversed(known)}
+        for role, names in ROLES.items():
+            column = next((by_name[name] for name in names if name in by_name and by_name[name] not in found.values()), None)
+            if column is not None:
+                found.setdefault(role, column)
     if "messages" in found and not any(_messages(row.get(found["messages"])) for row in sample):
         del found["messages"]
     return found
+
+
+def is_head(fields: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether the first record of a table names its columns: it holds a known name, or nothing that looks like a row."""
+    if any(bare_name(field) in names for field in fields for names in ROLES.values()):
+        return True
+    repeated = any(field.strip() and any(row[place : place + 1] == (field,) for row in below) for place, field in enumerate(fields))
+    return not repeated and not any(len(field) > 40 or field.rstrip().endswith(("?", ".", "!")) for field in fields)
 
 
 def complete(mapping: Mapping[str, str]) -> bool:

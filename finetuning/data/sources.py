@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from assistant.core.errors import DataError
 from finetuning.data import csv_source, encodings, tables
 from finetuning.data.encodings import Encoding, open_text, printable, undecoded
 from finetuning.data.reader import MOST_LINE_BYTES, as_row
+from finetuning.data.shapes import is_head
 
 MOST_JSON_BYTES = 1 << 30
+HEAD_RECORDS = 50
 KINDS = ("csv", "json", "jsonl", "trivia", "parquet", "folder")
 
 
@@ -35,6 +38,7 @@ class Source:
     encoding: Encoding | None
     dialect: csv_source.Dialect | None = None
     columns: tuple[str, ...] = ()
+    has_head: bool = True
 
     def rows(self) -> Iterator[Raw]:
         """Every row of the source, in order."""
@@ -63,6 +67,7 @@ class Source:
         )
         if self.dialect:
             kind = f"columns divided by {names.get(self.dialect.delimiter, repr(self.dialect.delimiter))}"
+            kind += "" if self.has_head else ", without a head line"
         return kind if self.encoding is None else f"{kind}, {self.encoding.name} ({self.encoding.reason})"
 
 
@@ -86,10 +91,11 @@ def open_source(path: Path, encoding: str | None = None, delimiter: str | None =
     if kind != "csv":
         return Source(path, kind, known)
     dialect = csv_source.Dialect(delimiter.replace("\\t", "\t")) if delimiter else csv_source.sniff(path, known)
-    head_record = next((record for record in csv_source.read(path, known, dialect) if record.fields), None)
-    if head_record is None:
+    first = [record.fields for record in islice(csv_source.read(path, known, dialect), HEAD_RECORDS) if record.fields]
+    if not first:
         raise DataError(f"{path.name} holds no rows.", "Give a file with a head line and rows.")
-    return Source(path, kind, known, dialect, _columns(head_record.fields))
+    has_head = is_head(first[0], first[1:])
+    return Source(path, kind, known, dialect, _columns(first[0] if has_head else ("",) * len(first[0])), has_head)
 
 
 def _text_kind(path: Path, encoding: Encoding, delimiter: str | None) -> str:
@@ -100,10 +106,12 @@ def _text_kind(path: Path, encoding: Encoding, delimiter: str | None) -> str:
         start = file.read(1 << 16).lstrip("\ufeff \t\r\n")
     if re.match(r"#Q .*\n\^ ", start):
         return "trivia"
-    if start[:1] in ("{", "["):
-        first = start.split("\n", 1)[0].strip()
-        return "jsonl" if start[0] == "{" and (suffix in (".jsonl", ".ndjson") or (_is_object(first) and "\n{" in start)) else "json"
-    return "jsonl" if suffix in (".jsonl", ".ndjson") else "json" if suffix == ".json" else "csv"
+    if suffix in (".jsonl", ".ndjson"):
+        # A whole JSON list under the name of JSON Lines has no line that is an object by itself.
+        return "json" if start[:1] == "[" and not any(_is_object(line) for line in start.split("\n")) else "jsonl"
+    if start[:1] == "{":
+        return "jsonl" if "\n{" in start and _is_object(start.split("\n", 1)[0].strip()) else "json"
+    return "json" if start[:1] == "[" or suffix == ".json" else "csv"
 
 
 def _is_object(text: str) -> bool:
@@ -129,7 +137,7 @@ def _columns(fields: tuple[str, ...]) -> tuple[str, ...]:
 def _csv_rows(source: Source) -> Iterator[Raw]:
     assert source.dialect is not None
     records = csv_source.read(source.path, _known(source), source.dialect)
-    width, started = len(source.columns), False
+    width, started = len(source.columns), not source.has_head
     for record in records:
         if not started and record.fields:
             started = True
