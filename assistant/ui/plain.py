@@ -127,7 +127,10 @@ class PlainPrinter:
 
 def progress_line(event: Progress) -> str:
     """A progress event in one line."""
-    parts = [f"{event.done}/{event.total} {event.unit}", *(figure(name, value) for name, value in event.figures.items())]
+    how_far = f"{event.done:,}/{event.total:,} {event.unit}"
+    if event.unit == "bytes":
+        how_far = f"{event.done / 1e6:,.1f}/{event.total / 1e6:,.1f} MB"
+    parts = [how_far, *(figure(name, value) for name, value in event.figures.items())]
     if event.seconds_left is not None and event.done < event.total:
         parts.append(f"{duration(event.seconds_left)} left")
     return " · ".join(parts)

@@ -106,15 +106,15 @@ class Screen:
             case Notice(text, level):
                 self._line((f"{self.marks.warning} {text}", "pz2.warning") if level == "warning" else (text, "pz2.notice"))
             case Failed(what, fix):
-                self._settle()
+                self._settle(cut_short=True)
                 self._line((f"Error: {what}", "pz2.bad"))
                 if fix:
                     self._line((fix, "pz2.fix"))
             case Switched(model, version, previous):
                 self._settle()
                 self._line((f"{self.marks.good} ", "pz2.good"), plain.switched(model, version, previous))
-            case Finished():
-                self._settle()
+            case Finished(status):
+                self._settle(cut_short=status != 0)
 
     def rest(self) -> None:
         """Stop whatever moves, so that someone else may use the terminal."""
@@ -161,7 +161,7 @@ class Screen:
 
     def _interrupted(self) -> None:
         answering = self._answer is not None
-        self._settle()
+        self._settle(cut_short=True)
         self.say("stopped" if answering else "Interrupted.")
 
     def _step(self, text: str) -> None:
@@ -215,14 +215,14 @@ class Screen:
         drawn = "".join(self.marks.curve[round(steps * (value - low) / (high - low)) if high > low else 0] for value in values)
         return [Text.assemble(("loss ", "pz2.dim"), (drawn, "pz2.bar"), (f" {self._losses[0]:.3g} → {self._losses[-1]:.3g}", "pz2.dim"))]
 
-    def _settle(self) -> None:
-        """End what moves; the last state of a bar stays as a line, and what there is of an answer stays."""
+    def _settle(self, *, cut_short: bool = False) -> None:
+        """End what moves. What there is of an answer stays; a bar stays as a line when it is full, or shows how far it came when cut short."""
         self.rest()
         view, self._answer = self._answer, None
         if view is not None:
             view.end()
         event, self._progress = self._progress, None
-        if event is not None:
+        if event is not None and (cut_short or event.done >= event.total):
             self._line((plain.progress_line(event), "pz2.dim"))
             for line in self._curve():
                 self.console.print(line)
