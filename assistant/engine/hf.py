@@ -9,11 +9,13 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TQDM_DISABLE", "1")
 # Its note on an optional kernel would land in the middle of the screen.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
 from peft import PeftModel  # noqa: E402
+from safetensors import SafetensorError  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
@@ -144,7 +146,7 @@ class HfEngine:
                 self._model.load_adapter(str(folder), adapter_name=name, is_trainable=False)
             else:
                 self._model = PeftModel.from_pretrained(self._plain, str(folder), adapter_name=name, is_trainable=False)
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
+        except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
             raise ModelError(
                 f"The adapter in {folder} could not be loaded ({str(error).splitlines()[0]}).", "It is damaged or belongs to another base."
             ) from error

@@ -53,6 +53,7 @@ class LlamaEngine:
         self._server: Any = self._make([])
         self._reader: Any = None
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def set_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Make exactly these adapters resident."""
@@ -94,9 +95,12 @@ class LlamaEngine:
 
     def embed(self, prompt: Sequence[int]) -> list[float]:
         """The bare base's last hidden state at the last token. A server of its own: an embedding wipes the slot it lands on."""
-        if self._reader is None:
-            self._reader = self._make([], reader=True)
-        answer = self._reader.handle_embeddings({"input": list(prompt[-READER_TOKENS:])})
+        # On a thread of its own, so that Ctrl-C is heard while a long question is read.
+        items: queue.Queue[Any] = queue.Queue()
+        threading.Thread(target=self._read, args=(prompt, items), daemon=True).start()
+        answer = _get(items)
+        if isinstance(answer, Exception):
+            raise answer
         _raise_on_error(answer)
         return answer["data"][0]["embedding"]
 
@@ -105,6 +109,16 @@ class LlamaEngine:
         with self._lock:
             self._server = self._reader = None
         shutil.rmtree(self._door, ignore_errors=True)
+
+    def _read(self, prompt: Sequence[int], items: "queue.Queue[Any]") -> None:
+        try:
+            with self._reading:
+                if self._reader is None:
+                    self._reader = self._make([], reader=True)
+                # A prompt that fills the context to the last token is refused.
+                items.put(self._reader.handle_embeddings({"input": list(prompt[-(READER_TOKENS - 1) :])}))
+        except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+            items.put(error)
 
     def _work(self, request: dict[str, Any], items: "queue.Queue[Token | Exception | None]", stop: Stop) -> None:
         def receive(event: dict[str, Any]) -> bool:
@@ -193,7 +207,7 @@ def check_gguf(path: Path) -> None:
         raise ModelError(f"{path} is not a GGUF file.", "The file is damaged; use another version, or train the model again.")
 
 
-def _get(items: "queue.Queue[Token | Exception | None]") -> Token | Exception | None:
+def _get(items: "queue.Queue[Any]") -> Any:
     while True:
         try:
             # With a time-out, so that Ctrl-C is heard on Windows too.

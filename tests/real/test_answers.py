@@ -26,7 +26,8 @@ def ask(root, *words, **environment):
 
 
 def choose_engine(paths, name):
-    files.write_text(paths.models / "settings.yaml", f"engine: {name}\n")
+    # Short answers: random adapters never come to an end.
+    files.write_text(paths.models / "settings.yaml", f"engine: {name}\nchat:\n  max_tokens: 16\n")
 
 
 def version(paths, model, adapter):
@@ -80,23 +81,24 @@ def test_a_running_chat_follows_switch_and_rollback_at_its_next_turn(real_root, 
     live = Live(real_root, configuration.load(real_root))
     session = Session(real_root, live, greedy=True)
 
-    def answer():
-        events = list(session.say("What is the capital of France?"))
-        return events, next(event.reply for event in events if isinstance(event, TurnDone))
+    def answers():
+        events, replies = [], []
+        for question in ("What is the capital of France?", "Tell me about the moon.", "How do I cook rice?"):
+            session.new()
+            events += session.say(question)
+            replies.append(events[-1].reply)
+        return events, replies
 
-    session.new()
-    _, base = answer()
-    number = version(real_root, "unified", adapters[0])
+    _, base = answers()
+    number = version(real_root, "unified", adapters[1])
     # Another process makes it live, as a finished training run does.
     Store(real_root).make_live("unified", number)
-    session.new()
-    events, reply = answer()
-    assert Switched("unified", number, None) in events and (reply.model, reply.version) == ("unified", number)
-    assert reply.answer != base.answer
+    events, tuned = answers()
+    assert Switched("unified", number, None) in events and {(reply.model, reply.version) for reply in tuned} == {("unified", number)}
+    assert [reply.answer for reply in tuned] != [reply.answer for reply in base]
     list(REGISTRY.run(["rollback", "unified"], Context(real_root, chat=session)))
-    session.new()
-    _, after = answer()
-    assert (after.model, after.answer) == ("base", base.answer)
+    _, after = answers()
+    assert [(reply.model, reply.answer) for reply in after] == [("base", reply.answer) for reply in base]
     live.release()
 
 

@@ -63,12 +63,12 @@ def test_an_adapter_changes_the_answer_and_the_bare_base_stays_what_it_was(engin
     assert max(abs(a.logprob - b.logprob) for a, b in zip(after, before, strict=True)) < 0.05
 
 
-def test_after_a_hundred_random_switches_every_model_answers_like_a_cold_server(engine, adapters, real_root):
+def test_after_many_random_switches_every_model_answers_like_a_cold_server(engine, adapters, real_root):
     """No cache of one adapter may serve another."""
     keys = [None, "m0/0001", "m1/0001", "m2/0001"]
     engine.set_adapters(keyed(adapters))
     chance = random.Random(7)
-    for _ in range(100):
+    for _ in range(100 if engine.name == "llama" else 40):
         spoken(engine, chance.choice(QUESTIONS), chance.choice(keys), Sampling(max_tokens=2))
     for key in keys:
         cold = make(engine.name, real_root)
