@@ -134,9 +134,8 @@ def tally(spool: Spool, fate: Fate, scale: dict[str, str]) -> tuple[dict[str, Co
 
 
 def _of_split(spool: Spool, fate: Fate, number: int, scale: dict[str, str], unique_ids: bool, name: str) -> Iterator[dict[str, Any]]:
-    for place, row in enumerate(spool.rows()):
-        if fate.of[place] != number:
-            continue
+    where = fate.of.tobytes()
+    for place, row in spool.rows(lambda place: where[place] == number):
         if not unique_ids:
             row["id"] = f"{name}-{spool.lines[place]}"
         level = scale.get(row.pop("difficulty", ""), "")
@@ -147,14 +146,11 @@ def _of_split(spool: Spool, fate: Fate, number: int, scale: dict[str, str], uniq
 
 def _rejects(spool: Spool, fate: Fate) -> Iterator[dict[str, Any]]:
     yield from spool.rejects()
-    for place, row in enumerate(spool.rows()):
-        if fate.of[place] == DUPLICATE:
-            reason = f"the same question and answer as line {spool.lines[int(fate.first[place])]}"
-            yield {
-                "line": spool.lines[place],
-                "reason": reason,
-                "row": {"input_text": row["input_text"], "target_text": row["target_text"]},
-            }
+    where = fate.of.tobytes()
+    for place, row in spool.rows(lambda place: where[place] == DUPLICATE):
+        reason = f"the same question and answer as line {spool.lines[int(fate.first[place])]}"
+        what = {"input_text": row["input_text"], "target_text": row["target_text"]}
+        yield {"line": spool.lines[place], "reason": reason, "row": what}
 
 
 def _groups(spool: Spool, rows: "Array", near: float) -> "Array":
@@ -167,7 +163,7 @@ def _groups(spool: Spool, rows: "Array", near: float) -> "Array":
     if not len(rows) or len(rows) > MOST_ROWS_COMPARED:
         return questions[same]
     chosen = set(rows.tolist())
-    texts = [question_of(row, "dialogue") for place, row in enumerate(spool.rows()) if place in chosen]
+    texts = [question_of(row, "dialogue") for _, row in spool.rows(chosen.__contains__)]
     root = np.asarray(clusters(len(rows), near_duplicates(texts, near)), dtype=np.int64)
     return questions[_joined(root[same], lines)]
 

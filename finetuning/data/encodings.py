@@ -19,6 +19,7 @@ MARKS = (
 SAMPLE_LINES = 20_000
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 BLOCK = 1 << 20
+_UNDECODED = re.compile("[\udc80-\udcff\ufffd]")
 # Signs that hardly stand in Western text; many of them mean that another script was read as cp1252.
 _RARE_1252 = "ƒ†‡ˆ‰‹›˜¡¢¤¥¦ª¬¯±³¶¸¹º¾¿×÷"
 
@@ -69,7 +70,7 @@ def open_text(path: Path, encoding: Encoding) -> TextIO:
 
 def undecoded(text: str) -> str:
     """The bytes of a text that its encoding could not decode, as ``0xe9``; "" when there are none."""
-    if text.isascii():
+    if text.isascii() or not _UNDECODED.search(text):
         return ""
     if "\ufffd" in text:
         return "U+FFFD"

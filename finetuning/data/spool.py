@@ -5,7 +5,7 @@ import json
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -68,21 +68,20 @@ class Spool:
         text = json.dumps({"line": line, "reason": reason, "row": what}, ensure_ascii=False, default=str)
         self._rejects.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, in order; the n-th belongs to the n-th number of ``questions``, ``lines`` and the others."""
-        yield from _read(self._rows)
+    def rows(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The wanted rows, in order, with their places in ``questions``, ``lines`` and the other arrays."""
+        self._rows.seek(0)
+        for place, line in enumerate(self._rows):
+            if wanted(place):
+                yield place, json.loads(line.decode())
 
     def rejects(self) -> Iterator[dict[str, Any]]:
         """The rejected rows."""
-        yield from _read(self._rejects)
+        self._rejects.seek(0)
+        for line in self._rejects:
+            yield json.loads(line.decode())
 
 
 def number_of(text: str) -> int:
     """A 64-bit number that stands for a text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-
-
-def _read(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    file.seek(0)
-    for line in file:
-        yield json.loads(line)
