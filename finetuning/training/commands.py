@@ -83,7 +83,8 @@ def _until_end(paths: Paths, run: Run) -> Iterator[Event]:
     path, place = runs.events_file(paths, run.run), run.attempt_offset
     while True:
         alive = runs.job(paths, run).alive
-        for place, event in runs.events(path, place):  # noqa: B007 - the place is where the next reading begins
+        for after, event in runs.events(path, place):
+            place = after
             if isinstance(event, Finished):
                 return event.status
             yield event

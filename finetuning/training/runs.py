@@ -136,11 +136,11 @@ def job(paths: Paths, run: Run) -> Job:
     """A run with its state, found out from its process and from what it said last."""
     step = steps = place = 0
     last: Event | None = None
-    for place, event in events(events_file(paths, run.run)):
+    for after, event in events(events_file(paths, run.run)):
         match event:
             case Progress(done, total, "steps"):
                 step, steps = done, total
-        last = event
+        last, place = event, after
     return Job(run, _state(run, last if place > run.attempt_offset else None), step, steps)
 
 
