@@ -1,0 +1,192 @@
+"""Compare systems on the same questions in one base load: paired differences with intervals, and a plain verdict."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from assistant.core import files
+from assistant.core import settings as configuration
+from assistant.core.commands import Context
+from assistant.core.errors import UsageError
+from assistant.core.events import Checked, Event, Finished, Lines, Notice, Report, Step, Table
+from assistant.core.paths import Paths
+from assistant.core.store import Store
+from assistant.engine import base as engines
+from finetuning.evaluation import asked as held_out_rows
+from finetuning.evaluation import run, suites
+from finetuning.evaluation.bench import Bench
+from finetuning.evaluation.bootstrap import Interval, paired
+from finetuning.evaluation.gate import Evidence, refusal
+from finetuning.evaluation.proof import compared, row
+from finetuning.evaluation.subjects import BASE, Subject, base_subject, find, version_subject
+
+LIMIT = 100
+# A system whose tokens a second differ by less is neither faster nor slower: runs on a busy machine vary so much.
+SPEED_NOISE = 0.05
+_AT = {"loss": "held-out text", "key_facts": "facts", "general": "general ability", "category": "categories"}
+
+Document = dict[str, Any]
+
+
+def compare(
+    context: Context,
+    systems: Sequence[str] | None = None,
+    on: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    suite: Sequence[str] | None = None,
+    engine: str = "auto",
+    show: int = 3,
+    gate: bool = False,
+    fresh: bool = False,
+) -> Iterator[Event]:
+    """Judge systems on the same questions; the first named is what the others are measured against."""
+    paths = context.paths
+    subjects = _subjects(paths, systems)
+    owner = on or _owner(subjects)
+    settings = configuration.load(paths)
+    base = engines.base_of(settings, paths)
+    bench = Bench(paths, settings, base, subjects, engine, fresh)
+    path, split = run.held_out_file(paths, owner, split)
+    asked = held_out_rows.load(path, owner, None if limit == 0 else limit or LIMIT)
+    chosen = run.pick(paths, suite)
+    yield Step(f"{' and '.join(subject.label for subject in subjects)} on {len(asked)} rows of {path.name} ({bench.name})")
+    try:
+        documents = []
+        for subject in subjects:
+            documents.append((yield from run.judge(bench, subject, asked, chosen)))
+        proof = yield from _proof_of_base(bench)
+    finally:
+        bench.release()
+    document = {"split": split, "file": path.name, "base": proof, "systems": documents, "comparisons": _comparisons(documents)}
+    where = paths.logs / "evaluations" / "comparison.json"
+    files.write_json(where, document)
+    yield _report(document, show, str(where))
+    yield Notice(f"Every answer side by side is in {where}")
+    if gate:
+        yield from _gate(documents)
+
+
+def sides(documents: Sequence[Document]) -> list[dict[str, Any]]:
+    """The held-out questions that all systems answered, with their answers side by side."""
+    tables = [{item["id"]: item for item in document.get("held_out", {}).get("items", [])} for document in documents]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    return [
+        {
+            "question": tables[0][name]["question"],
+            "reference": tables[0][name]["reference"],
+            "answers": {document["subject"]: table[name]["answer"] for document, table in zip(documents, tables, strict=True)},
+        }
+        for name in shared
+    ]
+
+
+def plain(old: Document, new: Document) -> str:
+    """The verdict in a sentence: better at …, same at …, worse at …, and the speed."""
+    words: dict[str, list[str]] = {"better": [], "same": [], "worse": []}
+    for one in compared(new, old):
+        words["better" if one.better else "worse" if one.worse else "same"].append(_AT[one.measure])
+    for name, gain in _suite_gains(old, new).items():
+        words["better" if gain.above_zero else "worse" if gain.below_zero else "same"].append(name.replace("_", " "))
+    parts = [f"{word} at {' and '.join(names)}" for word, names in words.items() if names]
+    return f"{new['subject']}, measured against {old['subject']}: {', '.join([*parts, *_speed(old, new)])}."
+
+
+def _subjects(paths: Paths, systems: Sequence[str] | None) -> list[Subject]:
+    if systems:
+        found = [find(paths, name) for name in systems]
+    else:
+        store = Store(paths)
+        live = [(model, store.current(model).version) for model in store.models()]
+        found = [base_subject(), *(version_subject(store, model, version) for model, version in live if version)]
+    if len({subject.label for subject in found}) < 2:
+        known = ", ".join(f"{model}/{version}" for model in Store(paths).models() for version in Store(paths).versions(model))
+        example = f"compare base {known.split(', ')[0] or 'unified'}"
+        raise UsageError("A comparison needs two systems.", f"For example `{example}`. Versions: {known or 'none yet'}.")
+    if any(subject.source for subject in found):
+        raise UsageError("A whole model of its own base cannot share a base load with others.", "Judge it alone with `evaluate FOLDER`.")
+    return list({subject.label: subject for subject in found}.values())
+
+
+def _owner(subjects: Sequence[Subject]) -> str:
+    """Whose held-out rows are asked: the one model's that is compared, else the unified model's."""
+    models = {subject.model for subject in subjects} - {"base"}
+    return models.pop() if len(models) == 1 else "unified"
+
+
+def _proof_of_base(bench: Bench) -> Generator[Event, None, Document]:
+    """Show that the base is the base: its file's hash, and its log-probabilities with and without adapters resident."""
+    _ = bench.engine
+    _ = bench.scorer
+    actual = files.sha256(bench.base.gguf) if bench.base.gguf else ""
+    same = not actual or actual == bench.base.sha256
+    apart = {name: round(value, 6) for name, value in bench.base_changes.items()}
+    told = ", ".join(f"{value:g} on {name}" for name, value in apart.items())
+    hashed = f"SHA-256 {'verified' if actual else 'not known'}"
+    yield Checked("the base is the base", same, f"{hashed}; its log-probabilities with and without adapters are {told} apart")
+    return {"name": bench.base.name, "sha256": actual, "sha256_is_right": same, "log_probabilities_apart": apart}
+
+
+def _comparisons(documents: Sequence[Document]) -> list[Document]:
+    first = documents[0]
+    return [
+        {
+            "system": other["subject"],
+            "against": first["subject"],
+            "differences": [asdict(one) for one in compared(other, first)],
+            "suites": {name: asdict(gain) for name, gain in _suite_gains(first, other).items()},
+            "verdict": plain(first, other),
+        }
+        for other in documents[1:]
+    ]
+
+
+def _suite_gains(old: Document, new: Document) -> dict[str, Interval]:
+    """The paired gain in accuracy on every suite but the general ability, which ``compared`` has."""
+    gains = {}
+    for name, part in new["suites"].items():
+        before = {item["id"]: item["right"] for item in old["suites"].get(name, {}).get("items", [])}
+        both = [item for item in part["items"] if item["id"] in before]
+        if name != suites.GENERAL and both:
+            gains[name] = paired([float(item["right"]) for item in both], [float(before[item["id"]]) for item in both])
+    return gains
+
+
+def _speed(old: Document, new: Document) -> list[str]:
+    was, now = (document.get("speed", {}).get("tokens_per_second") for document in (old, new))
+    if not was or not now:
+        return []
+    change = now / was - 1
+    return ["as fast"] if abs(change) < SPEED_NOISE else [f"{'faster' if change > 0 else 'slower'} by {abs(change):.0%}"]
+
+
+def _report(document: Document, show: int, where: str) -> Report:
+    documents = document["systems"]
+    heads = ("system", "key-fact recall", "loss", *(name.replace("_", " ") for name in documents[0]["suites"]), "tokens/s")
+    overview = Table(heads, tuple(map(_line, documents)))
+    gains = tuple((*row(one)[:1], other["subject"], *row(one)[2:]) for other in documents[1:] for one in compared(other, documents[0]))
+    differences = Table(("measure", "system", "before", "now", "gain", "95% interval"), gains, f"Against {documents[0]['subject']}, paired")
+    verdicts = tuple(one["verdict"] for one in document["comparisons"])
+    shown = sides(documents)[:show]
+    told = [f"{head}: {text}" for side in shown for head, text in (("QUESTION", side["question"]), *side["answers"].items())]
+    blocks = (overview, differences, Lines("Verdict", verdicts), *((Lines("Side by side", tuple(told)),) if told else ()))
+    data = {**run.without_items(document), "file": where, "answers": shown}
+    return Report(f"{len(documents)} systems on {documents[0]['engine']}", data, blocks)
+
+
+def _line(document: Document) -> tuple[str, ...]:
+    found = document["held_out"]["figures"]
+    facts = f"{found['key_fact_recall']['mean']:.1%}" if found["key_fact_recall"] else "–"
+    rate = document.get("speed", {}).get("tokens_per_second")
+    shares = (f"{part['accuracy']['mean']:.1%}" for part in document["suites"].values())
+    return (document["subject"], facts, f"{found['loss']['mean']:.3f}", *shares, f"{rate:.0f}" if rate else "–")
+
+
+def _gate(documents: Sequence[Document]) -> Iterator[Event]:
+    """Whether the last system may replace the first; no is exit status 1."""
+    first, last = documents[0], documents[-1]
+    live = None if first["subject"] == BASE else first["subject"]
+    said = refusal(Evidence(last["model"], last["version"] or "", live, tuple(compared(last, first))))
+    yield Checked("gate", not said, said or f"{last['subject']} is better than {first['subject']} and has forgotten nothing")
+    if said:
+        yield Finished(1)

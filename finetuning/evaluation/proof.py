@@ -1,0 +1,152 @@
+"""The proof of a new version: it, the live one and the base on the same questions, and what the gate says."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assistant.core.errors import DataError
+from assistant.core.events import Checked, Event, Lines, Report, Step, Table
+from assistant.core.paths import Paths
+from assistant.core.prompts import system_prompt
+from assistant.core.settings import Settings
+from assistant.core.store import Store
+from assistant.core.values import Adapter, Message
+from assistant.engine.base import Base
+from finetuning.evaluation import asked as held_out_rows
+from finetuning.evaluation import judging, run, suites
+from finetuning.evaluation.asked import Asked
+from finetuning.evaluation.bench import Bench
+from finetuning.evaluation.bootstrap import paired
+from finetuning.evaluation.gate import NAMES, Difference, Evidence, refusal, verdict
+from finetuning.evaluation.subjects import BASE, Subject, base_subject, version_subject
+
+# Held-out rows and repeated questions of a proof: enough for an interval of about ±0.08, few enough for two minutes.
+ROWS = 120
+REPEATED = 24
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a proof gave: why the version must not go live ("" when it may), the words, and the documents."""
+
+    refusal: str
+    verdict: tuple[str, ...]
+    document: Document
+
+
+def prove(
+    paths: Paths, settings: Settings, base: Base, model: str, version: str, adapter: Adapter, rows: int = ROWS
+) -> Generator[Event, None, Proof]:
+    """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version."""
+    new, rivals = Subject(f"{model} {version}", model, version, adapter), _rivals(Store(paths), model, version)
+    bench = Bench(paths, settings, base, [new, *rivals])
+    try:
+        yield Step(f"Proving {new.label} against {' and '.join(rival.label for rival in rivals)} on {bench.name}")
+        asked = _asked(paths, model, rows)
+        general = suites.load(suites.GENERAL)
+        documents: dict[str, Document] = {}
+        for subject in (new, *rivals):
+            documents[subject.label] = yield from run.judge(bench, subject, asked, [general], with_speed=subject is new)
+        noise = yield from _noise(bench, new, general, documents[new.label]["suites"][general.name])
+        effects = {bench.name: judging.effect(bench, new, asked or _stand_ins(general))}
+    finally:
+        bench.release()
+    live = next((rival.label for rival in rivals if rival.label != BASE), None)
+    differences = tuple(one for rival in rivals for one in compared(documents[new.label], documents[rival.label], noise))
+    evidence = Evidence(model, version, live, differences, effects)
+    said = refusal(evidence)
+    document = {**documents[new.label], "gate": _gate(evidence, said, noise, documents)}
+    run.write(paths, new, "evaluation.json", document)
+    yield _report(evidence, said)
+    yield Checked("gate", not said, said or "better than what answers now, and nothing is forgotten")
+    return Proof(said, verdict(evidence), document)
+
+
+def compared(new: Document, old: Document, noise: float = 0.0) -> list[Difference]:
+    """The differences between two documents over the questions they share, each turned so that above 0 is better."""
+    rival, found = old["subject"], []
+    rows, others = _by_id(new.get("held_out")), _by_id(old.get("held_out"))
+    both = [name for name in rows if name in others]
+    if both:
+        tokens = [rows[name]["reference_tokens"] for name in both]
+        gain = paired([others[name]["loss"] for name in both], [rows[name]["loss"] for name in both], weights=tokens)
+        found.append(Difference("loss", rival, _weighted(rows, both), _weighted(others, both), gain))
+    facts = [name for name in both if rows[name]["recall"] is not None]
+    if facts:
+        found.append(_difference("key_facts", rival, [rows[n]["recall"] for n in facts], [others[n]["recall"] for n in facts], 0.0))
+    general, before = (_by_id(one.get("suites", {}).get(suites.GENERAL)) for one in (new, old))
+    asked = [name for name in general if name in before]
+    if asked:
+        right, was = ([float(one[name]["right"]) for name in asked] for one in (general, before))
+        found.append(_difference("general", rival, right, was, noise))
+    return found
+
+
+def _difference(measure: Any, rival: str, new: Sequence[float], old: Sequence[float], noise: float) -> Difference:
+    return Difference(measure, rival, sum(new) / len(new), sum(old) / len(old), paired(new, old), noise)
+
+
+def _rivals(store: Store, model: str, version: str) -> list[Subject]:
+    live = store.current(model).version
+    versions = [version_subject(store, model, live)] if live and live != version else []
+    return [*versions, base_subject()]
+
+
+def _asked(paths: Paths, model: str, rows: int) -> list[Asked]:
+    try:
+        path, _ = held_out_rows.best_file(paths, model)
+    except DataError:
+        return []
+    return held_out_rows.load(path, model, rows)
+
+
+def _noise(bench: Bench, new: Subject, general: suites.Suite, before: Document) -> Generator[Event, None, float]:
+    """How far the same questions, asked again in another order, come apart in accuracy."""
+    again = general.questions[:: max(1, len(general.questions) // REPEATED)][::-1]
+    second = yield from judging.suite(bench, new, general, again, again=True)
+    first = _by_id(before)
+    changed = sum(first[item["id"]]["right"] != item["right"] for item in second["items"])
+    return changed / len(second["items"])
+
+
+def _stand_ins(general: suites.Suite) -> list[Asked]:
+    system = Message("system", system_prompt("unified"))
+    chosen = general.questions[: judging.EFFECT_PROMPTS]
+    return [Asked(one.id, "unified", (system, Message("user", one.turns[0].user)), "", (), (), "", "") for one in chosen]
+
+
+def _by_id(part: Document | None) -> dict[str, Document]:
+    return {item["id"]: item for item in part["items"]} if part else {}
+
+
+def _weighted(rows: dict[str, Document], names: Sequence[str]) -> float:
+    tokens = sum(rows[name]["reference_tokens"] for name in names)
+    return sum(rows[name]["loss"] * rows[name]["reference_tokens"] for name in names) / tokens
+
+
+def _gate(evidence: Evidence, said: str, noise: float, documents: dict[str, Document]) -> Document:
+    return {
+        "refusal": said,
+        "verdict": list(verdict(evidence)),
+        "live": evidence.live,
+        "noise": round(noise, 4),
+        "effects": {engine: round(value, 4) for engine, value in evidence.effects.items()},
+        "differences": [asdict(one) for one in evidence.differences],
+        "rivals": {label: run.without_items(document) for label, document in documents.items()},
+    }
+
+
+def row(one: Difference) -> tuple[str, ...]:
+    """A difference as a table's row: measure, rival, before, now, gain, interval."""
+    values = (f"{one.old:.3f}", f"{one.new:.3f}", f"{one.gain.mean:+.3f}", f"{one.gain.low:+.3f} to {one.gain.high:+.3f}")
+    return (NAMES[one.measure], one.against, *values)
+
+
+def _report(evidence: Evidence, said: str) -> Report:
+    rows = tuple(row(one) for one in evidence.differences)
+    title = f"{evidence.model} {evidence.version}: " + ("it may go live" if not said else "held")
+    data = {"model": evidence.model, "version": evidence.version, "refusal": said, "verdict": list(verdict(evidence))}
+    table = Table(("measure", "against", "before", "now", "gain", "95% interval"), rows)
+    return Report(title, data, (table, Lines("", (said or "Better, and nothing is forgotten.",))))

@@ -1,0 +1,129 @@
+"""What is judged: the base, a version, or a folder with an adapter or a whole model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.core import files
+from assistant.core.errors import ModelError, UsageError
+from assistant.core.paths import Paths
+from assistant.core.store import BUILT_IN, Store
+from assistant.core.values import Adapter
+from assistant.engine.base import Base
+
+BASE = "the base"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something that answers. ``model`` chooses the system prompt; ``adapter`` is None for a bare base, ``source`` a base of its own."""
+
+    label: str
+    model: str
+    version: str | None = None
+    adapter: Adapter | None = None
+    source: Path | None = None
+
+    @property
+    def key(self) -> str | None:
+        """Its adapter's name for the engines."""
+        return self.adapter.key if self.adapter else None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie; None for the configured base."""
+        return self.adapter.folder if self.adapter else self.source
+
+
+def base_subject() -> Subject:
+    """The configured base."""
+    return Subject(BASE, "base")
+
+
+def version_subject(store: Store, model: str, version: str) -> Subject:
+    """A finished version of a model."""
+    return Subject(f"{model} {version}", model, version, store.adapter(model, version))
+
+
+def find(paths: Paths, name: str, version: str | None = None) -> Subject:
+    """A subject from what a user typed: ``base``, MODEL, MODEL/VERSION, or a folder. A model alone means its live version."""
+    store = Store(paths)
+    if name == "base":
+        return base_subject()
+    folder = _folder(paths, name)
+    if folder is not None:
+        return _from_folder(store, folder)
+    if "/" in name and version is None:
+        name, version = name.rsplit("/", 1)
+    known = list(dict.fromkeys([*BUILT_IN, *store.models()]))
+    if name not in known:
+        raise UsageError(f"There is no model and no folder '{name}'.", f"Name base, {', '.join(known)}, or a folder.")
+    return version_subject(store, name, version.zfill(4) if version else _live(store, name))
+
+
+def at(paths: Paths, folder: Path) -> Subject:
+    """A subject from a folder: a model's (its live version), a version's, a PEFT adapter's or a Hugging Face model's."""
+    return _from_folder(Store(paths), folder)
+
+
+def sha256(subject: Subject, base: Base) -> str:
+    """The hash of the weights that answer: the adapter's, else the base's; "" when there is nothing to hash."""
+    if subject.adapter is None:
+        return base.sha256 if subject.source is None else _weights(subject.source)
+    return _weights(subject.adapter.folder)
+
+
+def own_base(subject: Subject, base: Base) -> Base:
+    """The base a subject stands on."""
+    return base if subject.source is None else Base(subject.source.name, str(subject.source))
+
+
+def _folder(paths: Paths, name: str) -> Path | None:
+    path = Path(name).expanduser()
+    for candidate in (path, paths.root / path):
+        if candidate.is_dir() and ("/" in name or "\\" in name or not (paths.models / f"{name}_specialist").is_dir()):
+            return candidate.absolute()
+    return None
+
+
+def _from_folder(store: Store, folder: Path) -> Subject:
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder.", "Name a model's, a version's, a PEFT adapter's or a Hugging Face model's folder.")
+    if (folder / "current.json").is_file() or (folder / "versions").is_dir():
+        return _live_of(store, folder)
+    if (folder / "card.json").is_file():
+        card = files.read_json(folder / "card.json")
+        model, version = str(card.get("model")), str(card.get("version"))
+        return Subject(f"{model} {version}", model, version, Adapter(f"{model}/{version}", folder))
+    if (folder / "adapter_model.safetensors").is_file():
+        return Subject(folder.name, "unified", None, Adapter(f"folder/{folder.name}", folder))
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        if folder.resolve() == store.paths.base.resolve():
+            return base_subject()
+        return Subject(folder.name, "unified", source=folder)
+    raise ModelError(
+        f"{folder} holds no model: neither card.json, adapter_model.safetensors nor config.json with safetensors.",
+        "Name a model's, a version's, a PEFT adapter's or a Hugging Face model's folder; pickled weights are not loaded.",
+    )
+
+
+def _live_of(store: Store, folder: Path) -> Subject:
+    current = files.read_json(folder / "current.json") if (folder / "current.json").is_file() else {}
+    version = current.get("version")
+    if not version:
+        raise ModelError(f"{folder.name} has no live version.", "Name a version's folder, or make one live with `switch`.")
+    return _from_folder(store, folder / "versions" / version)
+
+
+def _live(store: Store, model: str) -> str:
+    live = store.current(model).version
+    if live is None:
+        known = ", ".join(store.versions(model))
+        raise ModelError(
+            f"The {model} model has no live version.",
+            f"Name one of its versions: {known}." if known else f"Train it first: `train {model}`.",
+        )
+    return live
+
+
+def _weights(folder: Path) -> str:
+    return "-".join(files.sha256(path)[:32] for path in sorted(folder.glob("*.safetensors")))
