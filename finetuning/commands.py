@@ -53,7 +53,7 @@ COMMANDS: tuple[Command, ...] = (
         "finetuning.data.import_:run",
         (
             Param("file", "the file, or a folder that `datasets` has saved", positional=True, required=True),
-            Param("name", "what to call it: lower-case letters, digits, dashes", required=True),
+            Param("name", "what to call it: lower-case letters, digits, underscores", required=True),
             Param("yes", "take the guessed columns, and replace a domain of that name", "flag"),
             Param("map", "which column is what, as question=COLUMN answer=COLUMN category=COLUMN …", many=True),
             Param("encoding", "the encoding of the file, when the guess is wrong"),

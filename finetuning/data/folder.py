@@ -60,9 +60,13 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def dataset_folder(name: str, paths: Paths) -> Path:
-    """A dataset as the user names it: a path, else a folder under datasets/."""
-    path = find(name, paths)
-    return paths.datasets / name if not path.exists() and (paths.datasets / name).is_dir() else path
+    """A dataset as the user names it: a path, else a folder under datasets/. An unknown one is a DataError that names those there are."""
+    for path in (find(name, paths), paths.datasets / name):
+        if path.exists():
+            return path
+    known = sorted(path.name for path in paths.datasets.glob("[!.]*") if any(path.glob("*.jsonl"))) if paths.datasets.is_dir() else []
+    listed = f"There are {', '.join(known)}." if known else "Run `generate` first."
+    raise DataError(f"There is no dataset and no file '{name}'.", f"{listed} A path to a folder or a .jsonl file is taken, too.")
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:

@@ -66,7 +66,7 @@ def run(
     mapping = _named(map or (), columns) or shapes.guess(columns, sample)
     if not shapes.complete(mapping) and not map and (pair := shapes.two_text_columns(columns, sample)):
         mapping = {**mapping, "question": pair[0], "answer": pair[1]}
-    yield Notice(f"It is {source.described()}.", "warning" if source.encoding and source.encoding.guessed else "info")
+    yield Notice(f"{source.path.name}: {source.described()}.", "warning" if source.encoding and source.encoding.guessed else "info")
     yield Notice(_shown(mapping, columns))
     mapping = _confirmed(mapping, columns, sample, context, yes, target)
     with Spool(context.paths.datasets) as spool:

@@ -17,6 +17,7 @@ from finetuning.data.validate import dataset_files
 PAGE_ROWS = 5
 MOST_HITS = 20
 SHOWN_CHARACTERS = 600
+VIEWS = ("stats", "preview", "search", "mask")
 NEXT, BEFORE, DONE = "next", "before", "done"
 
 
@@ -35,7 +36,10 @@ def run(
     words = list(words or ())
     if row < 1 or rows < 1:
         raise UsageError("Rows are counted from 1.", "Give --row 1 or more, and at least --rows 1.")
-    view = view or "stats"
+    if view is None:
+        view = context.questions.choice("What would you like to see?", VIEWS, "stats") if context.questions else "stats"
+    if view == "search" and not words and context.questions:
+        words = [context.questions.text("Which words are to be found?")]
     if view == "compare":
         yield from compare.run(context, words, name)
         return

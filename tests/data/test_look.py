@@ -64,7 +64,7 @@ def test_a_search_finds_words_whatever_their_case_and_signs(run, mine: Path):
     assert ran.data["found"] == 1
     assert ran.data["rows"][0]["row"]["id"] == "b"
     assert run("data", "search", "nothing", "here", "--name", "mine").data["found"] == 0
-    assert "What is to be found?" in run("data", "search").failure
+    assert "What is to be found?" in run("data", "search", "--name", "mine").failure
 
 
 def test_the_loss_mask_marks_the_answer_and_its_end_and_nothing_else(run, mine: Path, tokenizer: Path):
@@ -132,3 +132,10 @@ def test_the_nine_files_open_with_the_hugging_face_library(generated: Paths, tmp
     for path in sorted(generated.processed.glob("*.jsonl")):
         opened = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path))
         assert opened.num_rows == path.read_bytes().count(b"\n")
+
+
+def test_a_person_at_the_menu_is_asked_what_to_see_and_a_pipe_gets_the_figures(run, mine: Path):
+    ran = run("data", "--name", "mine", questions=ScriptedQuestions("search", "wall"))
+    assert ran.data["found"] == 1
+    assert set(run("data", "--name", "mine").data["files"]) == {"train.jsonl", "test.jsonl"}
+    assert "There are mine." in run("data", "stats", "nix").failure

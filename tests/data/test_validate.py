@@ -204,6 +204,7 @@ def test_a_missing_file_of_the_nine_is_a_fault(paths: Paths, run):
 
 def test_nothing_to_validate_says_what_to_do(run, tmp_path: Path):
     assert "Run `generate` first" in run("validate").failure
+    assert "There is no dataset and no file 'nix'" in run("validate", "nix").failure
     (tmp_path / "empty").mkdir()
     ran = run("validate", tmp_path / "empty")
     assert "holds no .jsonl file" in ran.failure
