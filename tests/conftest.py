@@ -1,13 +1,14 @@
 """Fixtures every test may use."""
 
-import sys
+import os
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from assistant.core.paths import Paths, prepare
+
+# Threads that spin while they wait would take the processor of a trainer beside them; read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture
