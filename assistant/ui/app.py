@@ -82,6 +82,8 @@ class _Window:
             self._unsent = text
         else:
             with keys.kept():
+                if words is None:
+                    self._screen.think()
                 events = answer(text, self._session, self._context, self._fine_tuning)
                 self._screen.follow(command.addressed(events, self._fine_tuning, "ft: "))
         self._screen.console.print()

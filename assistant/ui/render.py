@@ -122,6 +122,11 @@ class Screen:
         if live is not None:
             live.stop()
 
+    def think(self) -> None:
+        """A turn begins: a spinner until its first word."""
+        self._answer = AnswerView(self.console)
+        self._spin("")
+
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """A spinner with a sentence while the block runs."""

@@ -1,6 +1,7 @@
 """A terminal in memory: a program runs in a real pseudo-terminal, pyte draws what it writes."""
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -64,10 +65,14 @@ class Terminal:
 
     def until(self, wanted: str, seconds: float = 20) -> str:
         """Wait until a text can be read; returns everything."""
+        return self.until_matches(re.escape(wanted), seconds)
+
+    def until_matches(self, pattern: str, seconds: float = 20) -> str:
+        """Wait until a pattern is found; returns everything."""
         end = time.monotonic() + seconds
-        while wanted not in self.text:
+        while not re.search(pattern, self.text):
             if time.monotonic() > end:
-                raise AssertionError(f"{wanted!r} did not come within {seconds} s:\n{self.text}")
+                raise AssertionError(f"{pattern!r} did not come within {seconds} s:\n{self.text}")
             self.read(0.05)
         return self.text
 

@@ -69,8 +69,9 @@ def test_hints_are_what_is_typed_at_this_door():
     assert last == Finished(2)
 
 
-def test_without_torch_nobody_to_ask_means_a_sentence(paths, monkeypatch):
+def test_without_torch_nobody_to_ask_means_a_sentence(paths, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "has_torch", lambda: False)
+    monkeypatch.setattr(command.sys, "prefix", str(tmp_path))
     failed, finished = command.prepared(TOY, ["learn"], Context(paths))
     assert "Training needs packages that are not installed yet" in failed.what
     assert "pip install -r requirements-training.txt" in failed.fix
