@@ -68,9 +68,12 @@ class Audit:
 
     def results(self, limits: DataLimits) -> Iterator[Fault]:
         """The warnings that need all rows."""
-        yield from self._entry_leaks()
-        yield from self._text_leaks()
-        yield from self._near_leaks(limits.near_duplicate)
+        told: set[tuple[str, int | None]] = set()
+        for leak in (*self._entry_leaks(), *self._text_leaks(), *self._near_leaks(limits.near_duplicate)):
+            # One leak a row says enough; the surest comes first.
+            if (leak.file, leak.line) not in told:
+                told.add((leak.file, leak.line))
+                yield leak
         yield from self._languages()
 
     def _repeated(self, place: Place, text: str, row: dict[str, Any], kind: Kind) -> Iterator[tuple[Fault, bool]]:

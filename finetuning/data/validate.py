@@ -213,8 +213,8 @@ def _blocks(found: Findings) -> Iterator[Block]:
 
 
 def _repaired(done: Repair, remaining: Findings) -> Block:
-    dropped = [f"dropped {count:,} rows: {code}" for code, count in done.dropped.most_common()]
-    changed = [f"removed control characters from {done.changed:,} rows"] if done.changed else []
+    dropped = [f"dropped {_count(count, 'row')}: {code}" for code, count in done.dropped.most_common()]
+    changed = [f"removed control characters from {_count(done.changed, 'row')}"] if done.changed else []
     left = f"{_count(len(remaining.faults), 'fault')} and {_count(len(remaining.warnings), 'warning')} are left in the copy."
     return Lines(f"Cleaned copy: {done.target}", (*dropped, *changed, left))
 
@@ -227,7 +227,7 @@ def _file_rows(found: Findings) -> Iterator[tuple[str, ...]]:
 
 
 def _shown(items: list[Fault], counts: Counter[str], most: int) -> Iterator[str]:
-    ordered = sorted(items, key=lambda item: (-counts[item.code], item.code))
+    ordered = sorted(items, key=lambda item: (-counts[item.code], item.file, item.line or 0))
     each = max(1, most // len(counts))
     shown: Counter[str] = Counter()
     for item in ordered:
