@@ -1,4 +1,4 @@
-"""Measure the engines: first token, tokens/s beside bare llama.cpp, switches, memory, agreement.
+"""Measure the engines: first token, tokens/s beside bare llama.cpp and beside a training, switches, memory, agreement.
 
     python benchmarks/engine.py [--root DIR] [--json]
 
@@ -56,6 +56,7 @@ def main() -> None:
             **speeds(root, adapters),
             "switch": switches(root, adapters),
             "agreement": agreement(root, adapters),
+            "beside_training": beside_training(root, adapters[0]),
         }
     print(json.dumps(figures, indent=2) if given.json else "\n".join(lines(figures)))
 
@@ -149,6 +150,35 @@ def agreement(root: places.Paths, adapters: list[Adapter]) -> dict[str, float]:
     llama.release()
     hf.release()
     return {"first_token_share": same / total, "prompts": total}
+
+
+def beside_training(root: places.Paths, adapter: Adapter) -> dict[str, float]:
+    """The chat's tokens/s with an adapter, alone and while a real training runs; the run is cancelled and deleted afterwards."""
+
+    def ft(*words: str) -> str:
+        command = [sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), "ft", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    if not (root.processed / "manifest.json").is_file():
+        ft("generate")
+    settings = configuration.load(root)
+    llama = engines.make("llama", engines.base_of(settings, root), settings, root)
+    llama.set_adapters([adapter])
+    alone = [speak(llama, adapter.key, number) for number in range(8)]
+    ft("train", "unified", "--detach")
+    run = ""
+    for _ in range(240):
+        job = json.loads(ft("jobs", "--json"))[0]
+        run = job["run"]
+        if job["step"] >= 3:
+            break
+        time.sleep(1)
+    beside = [speak(llama, adapter.key, number) for number in range(8)]
+    ft("jobs", "cancel", run)
+    ft("jobs", "delete", run)
+    llama.release()
+    speed = {"alone": statistics.median(alone), "beside": statistics.median(beside)}
+    return {**speed, "ratio": speed["beside"] / speed["alone"]}
 
 
 def prompt(engine: Any, number: int) -> list[int]:
