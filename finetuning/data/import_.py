@@ -28,7 +28,7 @@ from finetuning.data.spool import Counts, Spool
 IMPORTER_VERSION = "1.0"
 SAMPLE_ROWS = 200
 SHOWN_REJECTS = 5
-ROWS_BETWEEN_PROGRESS = 20_000
+ROWS_BETWEEN_PROGRESS = 5000
 NONE = "(none)"
 
 
@@ -79,12 +79,13 @@ def _fill(
     source: Source, mapping: Mapping[str, str], wanted: Wanted, limits: DataLimits, spool: Spool, counts: Counts, name: str
 ) -> Iterator[Event]:
     yield Step("Reading the rows")
-    started = time.monotonic()
+    started, lines = time.monotonic(), source.lines()
     for raw in source.rows():
         counts.source += 1
-        if counts.source % ROWS_BETWEEN_PROGRESS == 0:
-            speed = counts.source / (time.monotonic() - started)
-            yield Progress(counts.source, 0, "rows", {"taken": float(len(spool)), "rejected": float(spool.rejected_rows), "rows/s": speed})
+        if lines and counts.source % ROWS_BETWEEN_PROGRESS == 0:
+            seconds = time.monotonic() - started
+            figures: dict[str, float | str] = {"rows": float(counts.source), "rejected": float(spool.rejected_rows)}
+            yield Progress(raw.line, lines, "lines", figures, seconds * (lines - raw.line) / raw.line)
         if raw.values is None:
             reason, what = raw.reason, raw.text
         else:
@@ -153,6 +154,10 @@ def _write(
     taken = {number: _is_wanted(*stratum, scale, wanted) for stratum, number in spool.stratum_names.items()}
     mask = np.array([taken[number] for number in range(len(taken))], dtype=bool)[np.frombuffer(spool.strata, dtype=np.uint32)]
     fate = domain.decide(spool, seed, mask, limits.near_duplicate)
+    if len(spool) > domain.MOST_ROWS_COMPARED:
+        yield Notice(
+            f"More than {domain.MOST_ROWS_COMPARED:,} rows: equal questions stay in one split, nearly equal ones are not compared."
+        )
     counts.filtered, counts.duplicates = int((fate.of == domain.FILTERED).sum()), int((fate.of == domain.DUPLICATE).sum())
     if not (fate.of == 0).any():
         raise DataError(
