@@ -169,17 +169,17 @@ def _groups(spool: Spool, rows: "Array", near: float) -> "Array":
 
 
 def _joined(one: "Array", other: "Array") -> "Array":
-    """For every row the first one that it is joined to by equal numbers in either array (rows of one source row are neighbours)."""
+    """For every row the first one that it is joined to by equal numbers in either array, directly or through others."""
     import numpy as np
 
-    place = np.arange(len(one))
+    numbers = [np.unique(keys, return_inverse=True)[1].astype(np.int32) for keys in (one, other)]
+    place = np.arange(len(one), dtype=np.int32)
     for _ in range(8):
         before = place
-        for keys in (one, other):
-            _, inverse = np.unique(keys, return_inverse=True)
-            least = np.full(int(inverse.max(initial=-1)) + 1, len(one), dtype=np.int64)
-            np.minimum.at(least, inverse, place)
-            place = least[inverse]
+        for number in numbers:
+            least = np.full(int(number.max(initial=-1)) + 1, len(one), dtype=np.int32)
+            np.minimum.at(least, number, place)
+            place = least[number]
         if (place == before).all():
             break
     return place
