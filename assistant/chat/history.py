@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,12 +44,12 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._open()) as database:
+        with self._database() as database:
             database.executescript(_SCHEMA)
 
     def listed(self, most: int = 20) -> list[Listed]:
         """The newest conversations that hold a turn, newest first."""
-        with closing(self._open()) as database:
+        with self._database() as database:
             rows = database.execute(
                 "SELECT s.id, s.title, s.started, COUNT(t.id) FROM sessions s JOIN turns t ON t.session = s.id"
                 " GROUP BY s.id ORDER BY MAX(t.id) DESC LIMIT ?",
@@ -58,7 +59,7 @@ class History:
 
     def turns(self, session: int) -> list[Turn]:
         """A conversation's turns, oldest first; an unknown one is a DataError."""
-        with closing(self._open()) as database:
+        with self._database() as database:
             if not database.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone():
                 raise DataError(f"There is no conversation {session}.", "`sessions:` lists them.")
             rows = database.execute("SELECT said, reply FROM turns WHERE session = ? ORDER BY id", (session,))
@@ -67,7 +68,7 @@ class History:
     def add(self, session: int | None, turn: Turn) -> int:
         """Save a turn; a new conversation begins when ``session`` is None. Returns the conversation's number."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with closing(self._open()) as database, database:
+        with self._database() as database:
             if session is None:
                 title = " ".join(turn.said.split())[:60]
                 session = database.execute("INSERT INTO sessions (title, started) VALUES (?, ?)", (title, now)).lastrowid
@@ -81,16 +82,19 @@ class History:
 
     def drop_last(self, session: int) -> None:
         """Take the last turn of a conversation away."""
-        with closing(self._open()) as database, database:
+        with self._database() as database:
             database.execute("DELETE FROM turns WHERE id = (SELECT MAX(id) FROM turns WHERE session = ?)", (session,))
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one piece of work, which is saved as a whole or not at all."""
         try:
-            database = sqlite3.connect(self._path, timeout=10)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA foreign_keys = ON")
-            return database
-        except sqlite3.DatabaseError as error:
+            with closing(sqlite3.connect(self._path, timeout=10)) as database, database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA foreign_keys = ON")
+                yield database
+        except sqlite3.Error as error:
             raise DataError(
-                f"The chat history {self._path} cannot be opened ({error}).", "Move the file away; a new one is begun."
+                f"The chat history {self._path} cannot be opened or written ({error}).",
+                "Free some disk space; if the file is damaged, move it away: a new one is begun.",
             ) from error

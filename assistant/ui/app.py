@@ -1,6 +1,8 @@
 """The chat window: the prompt is there at once, the model loads behind it, one line is one turn or one command."""
 
+import importlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -148,9 +150,10 @@ def _prompt(paths: Paths, fine_tuning: Registry, live: Live) -> PromptSession[st
     )
 
     def load(_: Application[str]) -> None:
-        # Loading holds the interpreter for a moment; it begins when the prompt is on the screen.
+        # Loading holds the interpreter for a moment; it begins when the prompt is on the screen. What draws answers comes with it.
         prompt.app.after_render -= load
         live.start()
+        threading.Thread(target=importlib.import_module, args=("assistant.ui.answer",), daemon=True).start()
 
     prompt.app.after_render += load
     return prompt

@@ -1,8 +1,7 @@
-"""Questions to the person in front of the terminal."""
+"""Questions to the person in front of the terminal. questionary is imported at the first one: the prompt does not wait for it."""
 
 from collections.abc import Sequence
-
-import questionary
+from types import ModuleType
 
 from assistant.core.text import clean
 from assistant.ui import keys
@@ -17,12 +16,12 @@ class Terminal:
 
     def text(self, question: str, default: str = "") -> str:
         """A line of text."""
-        self._begin()
+        questionary = self._begin()
         return str(questionary.text(_sentence(question), default=default).unsafe_ask()).strip()
 
     def choice(self, question: str, options: Sequence[str], default: str | None = None) -> str:
         """One of the options."""
-        self._begin()
+        questionary = self._begin()
         chosen = default if default in options else None
         return str(
             questionary.select(_sentence(question), choices=list(options), default=chosen, instruction="(arrows, Enter)").unsafe_ask()
@@ -30,12 +29,15 @@ class Terminal:
 
     def confirm(self, question: str, default: bool = False) -> bool:
         """Yes or no."""
-        self._begin()
+        questionary = self._begin()
         return bool(questionary.confirm(clean(question), default=default).unsafe_ask())
 
-    def _begin(self) -> None:
+    def _begin(self) -> ModuleType:
+        import questionary
+
         self._screen.rest()
         keys.forget()
+        return questionary
 
 
 def _sentence(text: str) -> str:

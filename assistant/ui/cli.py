@@ -76,7 +76,14 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
     if given.ask is not None:
         from assistant.ui.ask_once import ask
 
-        return show(ask(paths, given.ask, given.model, given.category), as_json)
+        events = ask(paths, given.ask, given.model, given.category)
+        if as_json or not sys.stdout.isatty():
+            return show(events, as_json)
+        from assistant.ui.render import Screen
+
+        screen = Screen()
+        screen.think()
+        return screen.follow(events)
     if sys.stdin.isatty() and sys.stdout.isatty():
         from assistant.ui.app import chat
 

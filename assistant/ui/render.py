@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -36,7 +37,9 @@ from assistant.core.events import (
 from assistant.core.text import clean
 from assistant.core.values import Reply
 from assistant.ui import plain, theme
-from assistant.ui.answer import AnswerView
+
+if TYPE_CHECKING:
+    from assistant.ui.answer import AnswerView
 
 REFRESHES_PER_SECOND = 12
 BAR_COLUMNS = 20
@@ -124,7 +127,7 @@ class Screen:
 
     def think(self) -> None:
         """A turn begins: a spinner until its first word."""
-        self._answer = AnswerView(self.console)
+        self._answer = self._view()
         self._spin("")
 
     @contextmanager
@@ -140,16 +143,22 @@ class Screen:
         """One line for the person."""
         self._line((text, style))
 
+    def _view(self) -> "AnswerView":
+        # Markdown and its highlighting cost a tenth of a second to import; the first prompt does not wait for them.
+        from assistant.ui.answer import AnswerView
+
+        return AnswerView(self.console)
+
     def _route(self) -> None:
         if self._answer is not None and not self._answer.empty:
             self.rest()
             self._answer.supersede(self._animated)
-        self._answer = AnswerView(self.console)
+        self._answer = self._view()
         self._spin("")
 
     def _text(self, text: str) -> None:
         if self._answer is None:
-            self._answer = AnswerView(self.console)
+            self._answer = self._view()
         view = self._answer
         view.add(text)
         if not view.empty:
@@ -157,7 +166,7 @@ class Screen:
 
     def _turn(self, reply: Reply) -> None:
         self.rest()
-        view = self._answer or AnswerView(self.console)
+        view = self._answer or self._view()
         if view.empty:
             view.add(reply.answer)
         view.end(reply.answer)
@@ -221,7 +230,7 @@ class Screen:
         return [Text.assemble(("loss ", "pz2.dim"), (drawn, "pz2.bar"), (f" {self._losses[0]:.3g} → {self._losses[-1]:.3g}", "pz2.dim"))]
 
     def _settle(self, *, cut_short: bool = False) -> None:
-        """End what moves. What there is of an answer stays; a bar stays as a line when it is full, or shows how far it came when cut short."""
+        """End what moves. What there is of an answer stays; a bar stays as a line when it is full, or when it was cut short."""
         self.rest()
         view, self._answer = self._answer, None
         if view is not None:

@@ -176,7 +176,7 @@ def test_ft_with_words_runs_one_command(window):
     terminal.type("ft: status" + ENTER)
     terminal.until("hybrid mode is off")
     terminal.type("ft: statsu" + ENTER)
-    terminal.until("Did you mean `status`?")
+    terminal.until("Did you mean `ft: status`?")
 
 
 def test_a_wrong_number_gets_its_sentence_and_the_menu_stays(window):
