@@ -13,12 +13,12 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple  # noqa: UP035 - an older Python still has to reach the sentence about its age
+from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).resolve().parent
 STAMP, LOCK = "pz2-ready.json", "pz2-setup.lock"
@@ -55,7 +55,10 @@ def main(words: list[str]) -> int:
     try:
         stages = stages_for(words, environment)
         if not all(ready(stage, environment) for stage in stages):
-            with _locked(environment):
+            from assistant.core.lock import locked
+
+            environment.mkdir(parents=True, exist_ok=True)
+            with locked(environment / LOCK, lambda: _say("Another start is setting this environment up; waiting for it …")):
                 install(environment, stages, words)
         if Path(sys.prefix).resolve() != environment.resolve():
             return _run([str(python_of(environment)), str(Path(__file__).resolve()), *words])
@@ -314,38 +317,6 @@ def _root(words: list[str]) -> str | None:
     return None
 
 
-@contextmanager
-def _locked(environment: Path) -> Iterator[None]:
-    """One set-up at a time; the lock ends with the processes that hold it, however they end."""
-    environment.mkdir(parents=True, exist_ok=True)
-    with (environment / LOCK).open("a+b") as file:
-        if not _lock(file.fileno(), wait=False):
-            _say("Another start is setting this environment up; waiting for it …")
-            _lock(file.fileno(), wait=True)
-        # pip inherits the lock: should only this process be killed, the next start waits for pip's end.
-        os.set_inheritable(file.fileno(), True)
-        yield
-
-
-def _lock(descriptor: int, *, wait: bool) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            # Far behind the end, because Windows forbids others to read a locked part.
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except PermissionError:
-        return _lock(descriptor, wait=wait) if wait else False
-    return True
-
-
 def _run(command: list[str], folder: Path | None = None) -> int:
     """Become another program; where a system cannot, run it and return its status."""
     sys.stderr.flush()
@@ -353,7 +324,12 @@ def _run(command: list[str], folder: Path | None = None) -> int:
         if folder is not None:
             os.chdir(folder)
         os.execv(command[0], command)
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    # Ctrl-C is for the other program alone: in the chat it stops an answer.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.run(command, cwd=folder, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -233,24 +232,6 @@ def test_a_place_that_cannot_be_written_gets_a_sentence(monkeypatch, capsys, tmp
     monkeypatch.setenv("PZ2_VENV", str(tmp_path / "file" / "venv"))
     assert setup.main([]) == 2
     assert "Choose another place in PZ2_VENV" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="this lock is POSIX")
-def test_a_second_set_up_waits_for_the_first(tmp_path, capsys):
-    import subprocess
-    import time
-
-    folder = tmp_path / "venv"
-    code = f"import sys; sys.path.insert(0, {str(setup.PROJECT)!r}); import setup_environment as s, time\nfrom pathlib import Path\n"
-    code += f"with s._locked(Path({str(folder)!r})):\n    print('held', flush=True); time.sleep(1.5)"
-    first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert first.stdout is not None
-    first.stdout.readline()
-    started = time.monotonic()
-    with setup._locked(folder):
-        assert time.monotonic() - started > 0.7
-    assert "waiting for it" in capsys.readouterr().err
-    first.wait()
 
 
 def test_every_requirement_is_pinned():
