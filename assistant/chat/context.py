@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from assistant.chat.history import Turn
 from assistant.core.errors import UsageError
-from assistant.core.prompts import ChatFormat, system_prompt
+from assistant.core.prompts import ChatFormat
 from assistant.core.values import Message
 
 
@@ -17,15 +17,13 @@ class Prompt:
     left_out: int
 
 
-def build(
-    chat: ChatFormat, model: str, turns: Sequence[Turn], question: str, room: int, first: int = 0, system: str | None = None
-) -> Prompt:
+def build(chat: ChatFormat, system: str, turns: Sequence[Turn], question: str, room: int, first: int = 0) -> Prompt:
     """The prompt of a question after the turns from ``first`` on, in at most ``room`` tokens.
 
     When it does not fit, the oldest turns go until it fills at most half the room: trimming in large steps keeps the
     engine's cache of the beginning useful for many turns. A question too long by itself is a UsageError.
     """
-    opening = [Message("system", system or system_prompt(model))]
+    opening = [Message("system", system)]
     alone = chat.encode([*opening, Message("user", question)])
     if len(alone) > room:
         raise UsageError(

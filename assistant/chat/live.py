@@ -26,6 +26,7 @@ class Speaker:
     model: str
     version: str | None
     adapter: str | None
+    system: str
 
 
 class Live:
@@ -92,6 +93,10 @@ class Live:
                 self._announced[model] = now
                 yield Switched(model, now, before)
 
+    def announced(self, model: str, version: str | None) -> None:
+        """Remember that the user was told of this version."""
+        self._announced[model] = version
+
     def judge(self, question: str) -> Judgement | None:
         """Category and complexity of a question, or None on a base without a probe."""
         if self.base.gguf is None:
@@ -110,12 +115,13 @@ class Live:
                 adapter = self.store.live(candidate)
                 if adapter is not None:
                     self._bring(candidate, adapter)
-                    return Speaker(candidate, adapter.key.rpartition("/")[2], adapter.key), notices
+                    version = adapter.key.rpartition("/")[2]
+                    return Speaker(candidate, version, adapter.key, self._system(candidate, version)), notices
             except ModelError as error:
                 notices.append(Notice(f"The {candidate} model cannot answer: {error.what} {error.fix}", "warning"))
             if candidate == "base" or model == "base":
                 break
-        return Speaker("base", None, None), notices
+        return Speaker("base", None, None, system_prompt("base")), notices
 
     def try_version(self, model: str, version: str) -> str:
         """Load a version beside the others and let it say a few words; returns them. A version that cannot is a ModelError."""
@@ -124,7 +130,7 @@ class Live:
         before = dict(self._resident)
         try:
             self._bring(model, adapter)
-            prompt = engine.format.encode([Message("system", system_prompt(model)), Message("user", "Hello, who are you?")])
+            prompt = engine.format.encode([Message("system", self._system(model, version)), Message("user", "Hello, who are you?")])
             said = "".join(token.text for token in engine.stream(prompt, adapter.key, TRIAL, lambda: False))
         except ModelError:
             self._resident = before
@@ -166,6 +172,9 @@ class Live:
         except ModelError:
             self._resident = {}
 
+    def _system(self, model: str, version: str) -> str:
+        return self.store.card(model, version).system or system_prompt(model)
+
     def _bring(self, model: str, adapter: Adapter) -> None:
         if self._resident.get(model) == adapter:
             return
@@ -182,7 +191,8 @@ def go_live(live: Live, model: str, version: str | None) -> Iterator[Event]:
         said = live.try_version(model, version)
         yield Checked("answers", True, f"“{' '.join(said.split())}…” in {time.perf_counter() - started:.1f} s")
     before = live.store.make_live(model, version)
-    live._announced[model] = version  # noqa: SLF001 - announced here, so the next turn does not say it again
+    # Announced here, so the next turn does not say it again.
+    live.announced(model, version)
     yield Switched(model, version, before.version)
 
 

@@ -65,7 +65,7 @@ class Session:
         self._left_out = 0
 
     def say(self, text: str, *, expert: bool = False, at: int | None = None, again: bool = False) -> Iterator[Event]:
-        """Answer a message. ``expert`` asks for the specialist; ``at`` answers as if only so many turns had been; ``again`` asks for other words.
+        """Answer a message. ``expert`` asks for the specialist, ``again`` for other words; ``at`` answers as if only so many turns had been.
 
         Closing the generator stops the answer; the turn is kept only when it is whole.
         """
@@ -80,7 +80,7 @@ class Session:
         yield from notices
         category = asked.judgement.category if asked.judgement else None
         yield RouteChosen(speaker.model, speaker.version, category, asked.route.trigger, asked.route.reason)
-        prompt = self._prompt(speaker.model, turns, asked.question)
+        prompt = self._prompt(self._system or speaker.system, turns, asked.question)
         if prompt.left_out > self._left_out:
             yield Notice(
                 f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on."
@@ -156,9 +156,9 @@ class Session:
         if len(stream.ids) >= sampling.max_tokens:
             stream.stopped = "length"
 
-    def _prompt(self, model: str, turns: Sequence[Turn], question: str) -> context.Prompt:
+    def _prompt(self, system: str, turns: Sequence[Turn], question: str) -> context.Prompt:
         room = self.live.engine.context_tokens - self._sampling().max_tokens
-        return context.build(self.live.engine.format, model, turns, question, room, min(self._left_out, len(turns)), self._system)
+        return context.build(self.live.engine.format, system, turns, question, room, min(self._left_out, len(turns)))
 
     def _sampling(self, again: bool = False) -> Sampling:
         chat = self.live.settings.chat

@@ -98,7 +98,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a finished version is; written last, as ``card.json``."""
+    """What a finished version is; written last, as ``card.json``. ``system`` is the prompt it was trained and is asked with."""
 
     model: str
     version: str
@@ -115,4 +115,5 @@ class ModelCard:
     final_loss: float
     adapter_bytes: int
     engines: tuple[str, ...]
+    system: str = ""
     figures: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Rows of a dialogue file as token ids, by the same chat format that answers: the prompt, then the answer that is trained. No torch."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,16 @@ def messages(input_text: str, model: str) -> list[Message]:
     """The messages of a row; one without a system line gets the model's own."""
     found = from_input_text(input_text)
     return found if found[0].role == "system" else [Message("system", system_prompt(model)), *found]
+
+
+def system(path: Path, model: str) -> str:
+    """The system prompt that most rows of a file are trained with; the model is asked with the same one."""
+    found: Counter[str] = Counter()
+    for _, line in _lines(path):
+        fault, document = _read(line)
+        if not fault:
+            found[messages(document["input_text"], model)[0].content] += 1
+    return found.most_common(1)[0][0] if found else system_prompt(model)
 
 
 def prompts(path: Path, chat: ChatFormat, model: str, count: int) -> list[list[int]]:

@@ -246,6 +246,7 @@ def _finish(work: Work, outcome: Outcome, trials: list[trial.Trial]) -> None:
             final_loss=round(outcome.final_loss, 4),
             adapter_bytes=(work.version / "adapter_model.safetensors").stat().st_size,
             engines=tuple(item.engine for item in trials),
+            system=row_files.system(work.paths.datasets / plan.train.path, plan.model),
             figures=figures,
         )
     )

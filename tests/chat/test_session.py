@@ -3,6 +3,7 @@ import pytest
 from assistant.chat.commands import REGISTRY
 from assistant.chat.history import History
 from assistant.chat.session import Session, pin
+from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import UsageError
 from assistant.core.events import Failed, Finished, Notice, Report, RouteChosen, Switched, TextDelta, TurnDone
@@ -60,6 +61,16 @@ def test_general_talk_never_goes_to_an_expert(session, live, paths, finish):
 def test_an_untrained_expert_is_said_and_the_unified_model_answers(session):
     events = list(session.say("expert mode: how do I draw a line?"))
     assert "not trained yet" in next(e for e in events if isinstance(e, RouteChosen)).reason
+
+
+def test_a_model_is_asked_with_the_system_prompt_it_was_trained_with(session, paths, finish, engine):
+    version = finish("law")
+    path = Store(paths).version_folder("law", version) / "card.json"
+    files.write_json(path, {**files.read_json(path), "system": "You are a court clerk."})
+    Store(paths).make_live("law", version)
+    session.pinned = "law"
+    list(session.say("hello"))
+    assert engine.prompts[-1][1].startswith("system You are a court clerk.")
 
 
 def test_a_broken_adapter_is_one_notice_and_the_next_best_answers(session, paths, finish, engine):
