@@ -65,7 +65,7 @@ class Session:
         self._left_out = 0
 
     def say(self, text: str, *, expert: bool = False, at: int | None = None, again: bool = False) -> Iterator[Event]:
-        """Answer a message. ``expert`` asks for the specialist, ``again`` for other words; ``at`` answers as if only so many turns had been.
+        """Answer a message. ``expert`` asks the specialist, ``again`` wants other words; ``at`` answers as if only so many turns had been.
 
         Closing the generator stops the answer; the turn is kept only when it is whole.
         """
