@@ -133,7 +133,7 @@ def test_a_suite_of_ones_own_is_read_from_json_lines(tmp_path):
     ],
 )
 def test_everything_wrong_in_a_suite_is_named(tmp_path, text, said):
-    with pytest.raises(DataError, match="mine.yaml") as caught:
+    with pytest.raises(DataError, match=r"mine\.yaml") as caught:
         suites.read(write(tmp_path, text))
     assert said in caught.value.what
 

@@ -1,0 +1,169 @@
+import json
+
+import pytest
+
+from assistant.core.commands import Context
+from assistant.core.errors import DataError, ModelError, UsageError
+from assistant.core.events import Failed, Finished, Progress, Report
+from assistant.core.store import Store
+from finetuning.commands import REGISTRY
+from finetuning.evaluation import asked
+from finetuning.evaluation.subjects import at, find
+
+
+def said(root, *words):
+    return list(REGISTRY.run(words, Context(root)))
+
+
+def report(events):
+    found = [event for event in events if isinstance(event, Report)]
+    assert found, [event for event in events if isinstance(event, Failed)]
+    return found[0]
+
+
+def test_a_version_is_judged_and_the_result_lies_beside_it(root, engine):
+    data = report(said(root, "evaluate", "unified/0001", "--limit", "0")).data
+    assert data["held_out"]["figures"]["key_fact_recall"]["mean"] == 1
+    assert data["held_out"]["figures"]["loss"]["mean"] == pytest.approx(0.1)
+    assert set(data["held_out"]["by_category"]) == {"qna", "technical"} and set(data["held_out"]["by_difficulty"]) == {"basic", "advanced"}
+    assert data["suites"]["general_ability"]["accuracy"]["mean"] == pytest.approx(0.5, abs=0.01)
+    kept = json.loads((root.models / "unified_model/versions/0001/evaluation.json").read_text(encoding="utf-8"))
+    assert len(kept["held_out"]["items"]) == 40 and kept["held_out"]["items"][0]["answer"].startswith("It is fact")
+    assert kept["weights"] and kept["engine"] == "llama" and kept["held_out"]["decoding"]["greedy"]
+    assert "items" not in json.dumps(data)
+
+
+def test_the_base_is_judged_with_its_result_among_the_logs(root, engine):
+    data = report(said(root, "evaluate", "base", "--suite", "none")).data
+    assert data["held_out"]["figures"]["right"] == 0
+    assert data["file"].endswith("logs/evaluations/base_evaluation.json")
+
+
+def test_how_far_it_is_and_how_long_it_takes_is_shown(root, engine):
+    steps = [event for event in said(root, "evaluate", "base", "--suite", "none") if isinstance(event, Progress)]
+    assert steps[-1].done == steps[-1].total == 40 and any(step.seconds_left is not None for step in steps)
+
+
+def test_answers_given_once_are_used_again_unless_fresh_ones_are_wanted(root, engine):
+    first = report(said(root, "evaluate", "base", "--suite", "none")).data
+    asked_once = len(engine.asked)
+    second = report(said(root, "evaluate", "base", "--suite", "none")).data
+    assert len(engine.asked) - asked_once < 15
+    assert second["held_out"] == first["held_out"]
+    report(said(root, "evaluate", "base", "--suite", "none", "--fresh"))
+    assert len(engine.asked) > asked_once + 80
+
+
+def test_another_version_never_gets_the_kept_answers_of_the_first(root, engine):
+    good = report(said(root, "evaluate", "unified/0001", "--suite", "none")).data
+    bad = report(said(root, "evaluate", "unified/0002", "--suite", "none")).data
+    assert good["held_out"]["figures"]["right"] == 1 and bad["held_out"]["figures"]["right"] == 0
+
+
+def test_a_users_own_suite_is_judged(root, engine):
+    mine = root.root / "mine.yaml"
+    mine.write_text("questions:\n- {question: key 7, key_facts: [fact7]}\n- {question: key 8, key_facts: [fact9]}\n", encoding="utf-8")
+    data = report(said(root, "evaluate", "unified/0001", "--suite", str(mine))).data
+    assert data["suites"]["mine"]["right"] == 1 and data["suites"]["mine"]["questions"] == 2
+
+
+def test_multiple_choice_is_decided_by_likelihood(root, engine):
+    mine = root.root / "mine.yaml"
+    mine.write_text("questions:\n- {question: key 7, choices: [It is fact3., It is fact7.], answer: It is fact7.}\n", encoding="utf-8")
+    data = report(said(root, "evaluate", "unified/0001", "--suite", str(mine))).data
+    assert data["suites"]["mine"]["right"] == 1 and data["suites"]["mine"]["chance"] == 0.5
+
+
+def test_a_conversation_of_a_suite_goes_on_with_the_models_own_answers(root, engine):
+    engine.knows["unified/0001"] = lambda question: f"You said {question}"
+    mine = root.root / "mine.yaml"
+    mine.write_text(
+        "questions:\n- turns:\n  - {question: hello}\n  - {question: again, checks: [{kind: facts, facts: [again]}, {kind: changed}]}\n",
+        encoding="utf-8",
+    )
+    data = report(said(root, "evaluate", "unified/0001", "--suite", str(mine)))
+    assert data.data["suites"]["mine"]["right"] == 1
+    kept = json.loads((root.models / "unified_model/versions/0001/evaluation.json").read_text(encoding="utf-8"))
+    assert kept["suites"]["mine"]["items"][0]["answers"] == ["You said hello", "You said again"]
+
+
+def test_the_classifier_is_judged_with_a_confusion_matrix(root, engine, monkeypatch):
+    from assistant.core.values import Judgement
+    from finetuning.evaluation import run
+
+    class Reader:
+        base_sha256 = ""
+
+        def judge(self, state):
+            return Judgement("qna", {"qna": 0.8, "technical": 0.1, "general": 0.1}, 0.3)
+
+    monkeypatch.setattr(run, "probe_of", lambda _: Reader())
+    found = report(said(root, "evaluate", "base", "--type", "classification"))
+    figures = found.data["classification"]
+    assert figures["accuracy"] == pytest.approx(1 / 3)
+    assert figures["confusion"]["technical"]["qna"] == 4 and figures["classes"]["qna"]["recall"] == 1
+    assert any(getattr(block, "title", "") == "Confusion" for block in found.blocks)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["evaluate", "nobody"], "no model and no folder 'nobody'"),
+        (["evaluate", "unified"], "has no live version"),
+        (["evaluate", "unified/0009"], "no version 0009"),
+        (["evaluate", "base", "--limit", "-1"], "A limit of -1"),
+        (["evaluate", "base", "--suite", "genral"], "no suite and no file 'genral'"),
+        (["evaluate", "base", "--split", "validation"], "unified_validation.jsonl does not exist"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_sentence(root, engine, words, what):
+    events = said(root, *words)
+    assert what in next(event.what for event in events if isinstance(event, Failed))
+    assert events[-1] == Finished(2)
+
+
+def test_a_model_alone_means_its_live_version(root, engine):
+    Store(root).make_live("unified", "0002")
+    assert find(root, "unified").version == "0002"
+    assert at(root, root.models / "unified_model").version == "0002"
+    assert at(root, root.models / "unified_model/versions/0003").label == "unified 0003"
+
+
+def test_a_folder_without_a_model_is_a_sentence(root, versions, tmp_path):
+    with pytest.raises(ModelError, match="holds no model"):
+        at(root, tmp_path / "root")
+    with pytest.raises(ModelError, match="no live version"):
+        at(root, root.models / "unified_model")
+    with pytest.raises(UsageError):
+        find(root, "nothing")
+
+
+def test_a_peft_folder_from_elsewhere_is_judged_on_transformers(root, versions, tmp_path):
+    from finetuning.evaluation.bench import engine_for
+
+    folder = tmp_path / "peft"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"x")
+    subject = at(root, folder)
+    assert subject.adapter.folder == folder
+    assert engine_for(None, None, [subject], "hf") == "hf"
+
+
+def test_a_limited_choice_of_rows_is_fixed_and_equal_over_categories(root):
+    path = asked.file_of(root, "unified", "test_phrasing")
+    chosen = asked.load(path, "unified", 10)
+    assert chosen == asked.load(path, "unified", 10)
+    assert sum(one.category == "qna" for one in chosen) == 5
+
+
+def test_a_domain_is_judged_on_its_own_files_and_without_any_it_is_a_sentence(root):
+    assert asked.file_of(root, "law", "test") == root.datasets / "law" / "test.jsonl"
+    with pytest.raises(DataError, match="no held-out rows for law"):
+        asked.best_file(root, "law")
+
+
+def test_the_script_takes_a_path_and_a_type_as_its_own_words():
+    from finetuning.scripts.model_evaluation import words
+
+    assert words(["--model_path", "models/x", "--model_type", "classification"]) == ["models/x", "--type", "classification"]
+    assert words(["--model_path=models/x", "--limit", "5"]) == ["models/x", "--limit", "5"]
