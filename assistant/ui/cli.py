@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -84,13 +85,21 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
         screen = Screen()
         screen.think()
         return screen.follow(events)
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if _terminal():
         from assistant.ui.app import chat
 
         return chat(paths, given.model, fine_tuning)
     from assistant.ui.pipe import chat_lines
 
     return chat_lines(paths, sys.stdin, given.model, fine_tuning)
+
+
+def _terminal() -> bool:
+    """Whether a person sits in front of this process; Ctrl-C is then heard, also when a script started it with the signal switched off."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return True
 
 
 def _check(given: argparse.Namespace, as_json: bool) -> None:
@@ -115,7 +124,7 @@ def _fine_tuning(registry: Registry, words: list[str], root: str | None, as_json
         print(command_help(registry.find(named[0])) if named else ft_help(registry))
         return 0
     paths = _paths(root)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    terminal = _terminal()
     if words:
         return _command(registry, words, paths, as_json, terminal)
     if terminal:
