@@ -35,7 +35,8 @@ def test_the_first_answer_of_the_real_base_streams_into_the_window(window, paths
 def test_ctrl_c_in_a_long_prefill_of_the_real_engine_is_heard_and_the_next_question_answered(window, paths):
     window.until("\n>")
     window.type("Hello" + ENTER)
-    window.until("tokens/s", 60)
+    window.until_matches(r"tokens/s.*\n\n>", 60)
+    window.read(0.5)
     window.type(f"\x1b[200~{LONG}\x1b[201~" + ENTER)
     window.until_matches(r"\n[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", 30)
     window.read(0.3)
