@@ -1,5 +1,6 @@
 """What the keyboard does while PZ2 works: typed-ahead keys wait for the next prompt, Ctrl-C is heard."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ except ImportError:  # Windows has no termios; its console keeps typed-ahead key
 @contextmanager
 def kept() -> Iterator[None]:
     """Keys typed in this block are not echoed into the answer and wait for the next prompt, Enter included."""
-    if termios is None or not sys.stdin.isatty():
+    if not _ours():
         yield
         return
     descriptor = sys.stdin.fileno()
@@ -26,10 +27,16 @@ def kept() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        if _ours():
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def forget() -> None:
     """Drop keys that were typed ahead, before a question that they were not meant for."""
-    if termios is not None and sys.stdin.isatty():
+    if _ours():
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _ours() -> bool:
+    """Whether there is a keyboard and it is ours: a job in the background that touches the terminal is stopped by the system."""
+    return termios is not None and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

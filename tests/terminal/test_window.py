@@ -4,7 +4,7 @@ import signal
 import time
 
 from assistant.chat.history import History
-from tests.terminal.terminal import ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, DOWN, ENTER, TAB, UP
+from tests.terminal.terminal import ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, DOWN, ENTER, PROJECT, TAB, UP, Terminal
 
 PROMPT = "\n>"
 
@@ -263,3 +263,31 @@ def test_escape_sequences_of_a_message_do_not_reach_the_terminal(window):
     text = terminal.until("tokens/s")
     assert "red[/b]here" in text
     assert b"\x1b]0;owned" not in terminal.raw
+
+
+IN_THE_BACKGROUND = """
+import os, sys
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+_, status = os.waitpid(pid, os.WUNTRACED)
+print("STOPPED" if os.WIFSTOPPED(status) else f"ENDED {os.WEXITSTATUS(status)}")
+"""
+
+
+def test_a_command_in_the_background_of_a_shell_is_not_stopped_by_its_terminal(paths):
+    terminal = Terminal(["-c", IN_THE_BACKGROUND, str(PROJECT / "main.py"), "ft", "status", "--root", str(paths.root)])
+    try:
+        terminal.until_matches("STOPPED|ENDED")
+        assert "ENDED 0" in terminal.text
+    finally:
+        terminal.kill()
+
+
+def test_the_menu_of_a_low_window_scrolls_to_the_chosen_line(window):
+    terminal = window("ft", rows=8)
+    terminal.until("Number:")
+    terminal.type("14")
+    terminal.until("> 14  Roll a model back")
+    terminal.until("Number: 14")
