@@ -218,8 +218,9 @@ class HfEngine:
         for place, row in enumerate(rows):
             ids[place, width - len(row) :] = torch.tensor(row)
             mask[place, width - len(row) :] = 1
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         with torch.inference_mode():
-            logits = model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False, logits_to_keep=kept).logits
+            logits = model(**{name: value.to(self.device) for name, value in given.items()}, use_cache=False, logits_to_keep=kept).logits
             found = []
             for place, (_, answer) in enumerate(pairs):
                 if not answer:
