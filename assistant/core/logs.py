@@ -20,5 +20,7 @@ def start(paths: Paths) -> None:
         )
     except OSError:
         handler = logging.NullHandler()
+    # A line that cannot be written (a full disk) is no reason to show a traceback.
+    logging.raiseExceptions = False
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logger.addHandler(handler)

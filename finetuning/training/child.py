@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from assistant.core.errors import PZ2Error, TrainingError, from_os_error
 from assistant.core.events import Event, Failed, Finished, to_json
 from assistant.core.paths import Paths
 from finetuning.training import runs
-from finetuning.training.launch import STOP_FILE
+from finetuning.training.launch import STOP_FILE, disk_full, disk_is_full
 from finetuning.training.runs import Run
 
 LOCK = "training.lock"
@@ -61,7 +62,8 @@ def main(words: list[str]) -> int:
     _lower_priority()
     run = _announce(paths, given.run)
     status = _work(paths, run, voice)
-    voice.say(Finished(status))
+    with suppress(OSError):
+        voice.say(Finished(status))
     return status
 
 
@@ -73,35 +75,35 @@ def _work(paths: Paths, run: Run, voice: Voice) -> int:
 
             return 0 if session.train(paths, settings.load(paths), run, voice.say, voice.stop) else 130
     except Timeout:
-        voice.say(
-            Failed(
-                "Another training is running; two at once would starve each other.",
-                "Wait for it (`jobs follow`) or end it (`jobs cancel`).",
-            )
+        known = TrainingError(
+            "Another training is running; two at once would starve each other.", "Wait for it (`jobs follow`) or end it (`jobs cancel`)."
         )
     except PZ2Error as error:
-        voice.say(Failed(error.what, error.fix))
-    except OSError as error:
-        traceback.print_exc()
-        known = from_os_error(error)
-        voice.say(Failed(known.what, known.fix))
+        known = error
     except Exception as error:  # noqa: BLE001 - crosses a process boundary: the window must hear of it
         traceback.print_exc()
         known = _known(error, paths, run)
+    # A full disk takes no last word either; then the window sees that the process is gone.
+    with suppress(OSError):
         voice.say(Failed(known.what, known.fix))
     return 2
 
 
 def _known(error: Exception, paths: Paths, run: Run) -> PZ2Error:
+    # The libraries that write weights have errors of their own for a full disk, some without a reason.
+    if disk_is_full(paths):
+        return disk_full(run)
+    if isinstance(error, OSError):
+        return from_os_error(error)
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in ("out of memory", "can't allocate memory")):
         return TrainingError(
             "There was not enough memory.",
             f"`jobs resume {run.run}` goes on from the last checkpoint; `--preset memory_efficient` needs less.",
         )
+    log = runs.folder(paths, run.run) / "trainer.log"
     return TrainingError(
-        f"The training stopped on an unexpected error ({text}).",
-        f"Details are in {runs.folder(paths, run.run) / 'trainer.log'}; `jobs resume {run.run}` tries again.",
+        f"The training stopped on an unexpected error ({text}).", f"Details are in {log}; `jobs resume {run.run}` tries again."
     )
 
 

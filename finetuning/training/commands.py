@@ -67,7 +67,7 @@ def _launched(context: Context, run: Run, detach: bool) -> Iterator[Event]:
 def _follow(context: Context, run: Run) -> Iterator[Event]:
     """The events of a run's latest attempt until it ends. Closing this, or Ctrl-C, leaves the run running."""
     try:
-        status = yield from _until_end(context.paths, run)
+        status = yield from _until_end(context, run)
     except KeyboardInterrupt:
         yield Notice(f"{run.run} goes on. `jobs follow` shows it again, `jobs cancel` ends it.")
         yield Finished(130)
@@ -78,8 +78,9 @@ def _follow(context: Context, run: Run) -> Iterator[Event]:
         yield Finished(status)
 
 
-def _until_end(paths: Paths, run: Run) -> Iterator[Event]:
+def _until_end(context: Context, run: Run) -> Iterator[Event]:
     """Yield what the run says; returns the status it ended with."""
+    paths = context.paths
     path, place = runs.events_file(paths, run.run), run.attempt_offset
     while True:
         alive = runs.job(paths, run).alive
@@ -87,8 +88,12 @@ def _until_end(paths: Paths, run: Run) -> Iterator[Event]:
             place = after
             if isinstance(event, Finished):
                 return event.status
+            if isinstance(event, Switched):
+                _tell(context, event)
             yield event
         if not alive:
+            if launch.disk_is_full(paths):
+                raise launch.disk_full(run)
             yield Failed(
                 f"The trainer of {run.run} ended without a word (killed, or the machine stopped).",
                 f"`jobs resume {run.run}` goes on from its last checkpoint.",
@@ -103,10 +108,17 @@ def _offer(context: Context, run: Run) -> Iterator[Event]:
     if run.promote or store.current(run.model).version == run.version:
         return
     if context.questions is not None and context.questions.confirm(f"Make {run.model} {run.version} live?"):
-        before = store.make_live(run.model, run.version)
-        yield Switched(run.model, run.version, before.version)
+        switched = Switched(run.model, run.version, store.make_live(run.model, run.version).version)
+        _tell(context, switched)
+        yield switched
         return
     yield Notice(f"It is held. `switch {run.model} {run.version}` makes it live.")
+
+
+def _tell(context: Context, switched: Switched) -> None:
+    """Let the running chat know what is said here, so that its next turn does not say it again."""
+    if context.chat is not None:
+        context.chat.live.announced(switched.model, switched.version)
 
 
 def _resume(context: Context, job: Job) -> Iterator[Event]:
@@ -140,7 +152,8 @@ def _cancel(paths: Paths, job: Job) -> Iterator[Event]:
     if now.state == "finished":
         yield Notice(f"{run.run} was done before it could be cancelled.")
     else:
-        yield Notice(f"{run.run} is cancelled at step {now.step} of {now.steps}. `jobs resume {run.run}` goes on.")
+        place = f"at step {now.step} of {now.steps}" if now.steps else "before its first step"
+        yield Notice(f"{run.run} is cancelled {place}. `jobs resume {run.run}` goes on.")
 
 
 def _delete(paths: Paths, job: Job) -> Iterator[Event]:

@@ -1,6 +1,7 @@
 """Start a run as a process of its own, which lives on when the window is closed; ask it to end. No torch."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from finetuning.training.runs import Job, Run
 
 STOP_FILE = "cancel"
 START_SECONDS = 30.0
+# Less than one checkpoint of a small adapter.
+FULL_BYTES = 50_000_000
 
 
 def start(paths: Paths, run: Run) -> Run:
@@ -49,6 +52,19 @@ def stop(paths: Paths, job: Job) -> None:
             psutil.Process(job.run.pid).send_signal(signal.SIGTERM)
         except psutil.NoSuchProcess:
             return
+
+
+def disk_is_full(paths: Paths) -> bool:
+    """Whether a training that failed just now failed for want of space."""
+    return any(shutil.disk_usage(folder).free < FULL_BYTES for folder in (paths.logs, paths.models))
+
+
+def disk_full(run: Run) -> TrainingError:
+    """The sentence for it."""
+    return TrainingError(
+        "The disk is full; what was whole before is unharmed.",
+        f"Free some space; `jobs resume {run.run}` goes on from the last checkpoint.",
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -161,14 +161,14 @@ def _memory(parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
 def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
     adapter = plans.parameters(base) * ADAPTER_SHARE * recipe.lora_r * 4
     weights = 0 if base.gguf is None or (paths.base / "model.safetensors").is_file() else 2 * plans.parameters(base)
-    # Two checkpoints (the old one goes when the new one is whole) of the adapter with its optimizer, then both forms of the adapter.
-    needed, free = round((2 * 3 * adapter + 2 * adapter + weights) / 1e6) + 20, shutil.disk_usage(paths.root).free // 1_000_000
+    # Two checkpoints (the old one goes when the new one is whole) of the adapter with its optimizer, and both forms of the adapter.
+    parts = {paths.logs: 2 * 3 * adapter, paths.models: 2 * adapter + weights}
+    needed = round(sum(parts.values()) / 1e6) + 20
+    free = min(shutil.disk_usage(folder).free // 1_000_000 for folder in parts)
     detail = f"about {needed:,} MB needed, {free:,} MB free"
-    return (
-        Checked("disk", True, detail)
-        if needed <= free
-        else Checked("disk", False, f"{detail}. Free some space, or choose another folder with --root DIR.")
-    )
+    if needed > free:
+        return Checked("disk", False, f"{detail}. Free some space, or choose another folder with --root DIR.")
+    return Checked("disk", True, detail)
 
 
 def _time(paths: Paths, parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
@@ -186,10 +186,16 @@ def _last_speed(paths: Paths) -> float | None:
     from assistant.core.store import Store
 
     store = Store(paths)
-    cards = [store.card(model, version) for model in store.models() for version in store.versions(model)[-1:]]
-    speeds = [(card.created, card.figures.get("tokens_per_second")) for card in cards if card.steps >= TELLING_STEPS]
-    known = [speed for _, speed in sorted(speeds, key=lambda pair: pair[0]) if speed]
-    return known[-1] if known else None
+    speeds: list[tuple[str, float]] = []
+    for model in store.models():
+        for version in store.versions(model):
+            try:
+                card = store.card(model, version)
+            except PZ2Error:
+                continue
+            if card.steps >= TELLING_STEPS and card.figures.get("tokens_per_second"):
+                speeds.append((card.created, card.figures["tokens_per_second"]))
+    return max(speeds)[1] if speeds else None
 
 
 def _alone(paths: Paths) -> Checked:
