@@ -124,7 +124,7 @@ def why(context: Context) -> Iterator[Event]:
     yield Report(
         "Why",
         {"reason": reply.reason, "category_probabilities": reply.category_probabilities, "trigger": reply.trigger},
-        (Lines("Why", tuple(lines)),),
+        (Lines("", tuple(lines)),),
     )
 
 
@@ -160,7 +160,7 @@ def sessions(context: Context, number: str) -> Iterator[Event]:
             raise UsageError(f"'{number.strip()}' is not a conversation's number.", "`sessions:` lists them.")
         session.open(int(number))
         last = session.turns[-1].said if session.turns else ""
-        yield Notice(f"Conversation {number.strip()} goes on ({len(session.turns)} turns; the last: “{last[:60]}”).")
+        yield Notice(f"Conversation {number.strip()} goes on ({_turns(len(session.turns))}; the last: “{last[:60]}”).")
         return
     listed = session.history.listed()
     rows = tuple((str(item.id), item.title, str(item.turns), _local(item.started)) for item in listed)
@@ -187,7 +187,7 @@ def save(context: Context, file: str) -> Iterator[Event]:
         reply = turn.reply
         parts.append(f"**You:** {turn.said}\n\n**PZ2** ({reply.model}{f' {reply.version}' if reply.version else ''}):\n\n{reply.answer}")
     files.write_text(path, "\n\n".join(parts) + "\n")
-    yield Notice(f"Saved {len(session.turns)} turns to {path}.")
+    yield Notice(f"Saved {_turns(len(session.turns))} to {path}.")
 
 
 def leave(context: Context) -> Iterator[Event]:
@@ -213,6 +213,10 @@ def _session(context: Context) -> Session:
     if context.chat is None:
         raise UsageError("This command works only in the chat.", "Start it with `python main.py`.")
     return context.chat
+
+
+def _turns(count: int) -> str:
+    return "1 turn" if count == 1 else f"{count} turns"
 
 
 def _local(moment: str) -> str:

@@ -3,9 +3,9 @@
 import re
 
 # Escape sequences: CSI, OSC up to its end, and two-letter ones.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-_a-z0-9=>])")
-# The beginning of one, at the end of what has come.
-_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b\n]{0,200}\x1b?)?\Z")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)?|[@-_a-z0-9=>])")
+# The beginning of one, or of a line break of Windows, at the end of what has come.
+_BEGUN = re.compile(r"\r\Z|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b\n]{0,200}\x1b?)?\Z")
 # A joiner and a variation selector belong to emoji, so they stay.
 _KEPT = frozenset("\n\t\u200d\ufe0f")
 
@@ -27,6 +27,6 @@ class Cleaner:
     def feed(self, piece: str) -> str:
         """What of the text so far may be shown now."""
         text, self._held = self._held + piece, ""
-        if "\x1b" in text and (begun := _BEGUN.search(text)):
+        if begun := _BEGUN.search(text):
             text, self._held = text[: begun.start()], text[begun.start() :]
         return clean(text)

@@ -5,7 +5,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from assistant.core.text import clean
+from assistant.core.text import Cleaner, clean
 from assistant.ui.markdown import Block, blocks, settled
 
 # Rows of the screen that an unfinished block leaves free, so that the cursor never scrolls.
@@ -20,6 +20,7 @@ class AnswerView:
         self._blocks: list[str] = []
         self._rest = ""
         self._rows = 0
+        self._cleaner = Cleaner()
 
     @property
     def empty(self) -> bool:
@@ -28,7 +29,9 @@ class AnswerView:
 
     def add(self, text: str) -> None:
         """The next piece of the answer."""
-        self._rest = clean(self._rest + text) if self._blocks else clean(self._rest + text).lstrip()
+        self._rest += self._cleaner.feed(text)
+        if not self._blocks:
+            self._rest = self._rest.lstrip()
         if "\n" not in text:
             return
         for block in settled(self._rest):

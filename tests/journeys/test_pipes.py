@@ -170,7 +170,7 @@ def test_a_conversation_in_a_pipe_remembers_and_is_kept(call, based):
     assert result.out.count("hybrid mode is off") == 2
     assert "Goodbye." in result.out
     listed = call(typed="sessions: 1\nquit:\n")
-    assert "Conversation 1 goes on (1 turns" in listed.out
+    assert "Conversation 1 goes on (1 turn;" in listed.out
 
 
 def test_a_special_token_typed_by_a_person_is_plain_text(call, based):

@@ -30,6 +30,16 @@ def test_any_other_line_is_a_message(line):
     assert lines.command(line) is None
 
 
+@pytest.mark.parametrize("line", ["retyr:", "/retyr", "/staus", "quite:"])
+def test_a_slip_in_a_bare_command_is_no_message_to_the_model(line):
+    assert lines.command(line) == [line.strip("/:")]
+
+
+@pytest.mark.parametrize("line", ["retyr: this", "/usr", "note:", "todo:"])
+def test_what_resembles_no_command_or_says_more_is_a_message(line):
+    assert lines.command(line) is None
+
+
 @given(st.text())
 def test_no_line_breaks_the_reader(line):
     assert lines.command(line) is None or lines.command(line)[0]

@@ -128,6 +128,7 @@ def test_ctrl_c_in_a_command_says_interrupted():
     assert file.getvalue().splitlines()[-1] == "Interrupted."
 
 
+HOSTILE = st.text(alphabet="\x1b[]0;m\r\n\x07a- *`#>|1.", max_size=40)
 MARKDOWN = st.lists(
     st.sampled_from(
         [
@@ -165,7 +166,7 @@ MARKDOWN = st.lists(
 ).map("\n".join)
 
 
-@given(MARKDOWN | st.text(max_size=120), st.integers(1, 9), st.integers(20, 100))
+@given(MARKDOWN | st.text(max_size=120) | HOSTILE, st.integers(1, 9), st.integers(20, 100))
 @settings(max_examples=300, deadline=None)
 def test_an_answer_looks_the_same_however_it_was_cut_into_pieces(text, size, width):
     pieces = [TextDelta(text[place : place + size]) for place in range(0, len(text), size)]
