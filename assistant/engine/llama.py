@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read once, when the library is loaded: its waiting threads give the core up instead of spinning. Beside other work the default made
-# answers 25 times slower (two cores, load 5: 32 tokens in 36 s against 0.9 s).
-os.environ.setdefault("GOMP_SPINCOUNT", "100")
+# Read once, when the library is loaded: how long its waiting threads spin before they give the core up. Beside other work the default
+# made answers 25 times slower; on an idle machine 100 costs 17% and 5,000 costs 3% (docs/LOG.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 import xllamacpp
 
