@@ -114,6 +114,8 @@ def rollback(context: Context, model: str) -> Iterator[Event]:
         yield from go_live(_live(context), model, now.previous)
         return
     after = store.roll_back(model)
+    if context.chat is not None:
+        context.chat.live.announced(model, after.version)
     yield Switched(model, after.version, now.version)
 
 

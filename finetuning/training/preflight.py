@@ -25,7 +25,8 @@ from finetuning.training.rows import Encoded, Row
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "filelock", "tensorboard")
 # The trainer's process with its libraries and no model. Like the next figures measured on the embedded base, with batches of
-# 2 and 8 rows, 64 to 320 tokens and ranks 16 and 64: the estimate was 0 to 9% above the peak.
+# 2 and 8 rows, 64 to 320 tokens and ranks 16 and 64: the estimate was 10 to 21% above the peak of a bare step loop;
+# a whole run went 10% over it (docs/LOG.md).
 LIBRARIES_MB = 620
 MARGIN = 1.07
 # Kept for the backward pass, for one token of a batch and one parameter of the base.

@@ -50,6 +50,7 @@ def test_rollback_puts_the_version_before_back_and_twice_returns(session, paths,
 def test_the_first_version_rolls_back_to_the_base(session, paths, finish):
     run(paths, session, "switch", "unified", finish("unified"))
     assert Switched("unified", None, "0001") in run(paths, session, "rollback", "unified")
+    assert not any(isinstance(event, Switched) for event in session.say("hello"))
 
 
 def test_rolling_back_without_anything_before_is_a_sentence(session, paths):
