@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from assistant.core import files
-from assistant.core.errors import DataError, ModelError
+from assistant.core.errors import ModelError
 from assistant.core.events import Progress
 from assistant.core.paths import Paths
 from assistant.core.settings import Settings
 from assistant.core.values import Adapter, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine
+from finetuning.evaluation import kept
 from finetuning.evaluation.subjects import Subject, sha256
 
 # Prompts handed to an engine at once: enough to decode together where it can, few enough to show how far it is.
@@ -26,7 +26,7 @@ SCORED = 32
 SAME = {"hf": 1e-6, "llama": 0.25}
 READING = ("What is the capital of France?", "How do I draw a line?")
 # Counts up when answers kept from earlier could differ from new ones.
-FORM = 1
+FORM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Bench:
         # By engine: how far the base's log-probabilities with all adapters resident are from those of the base alone.
         self.base_changes: dict[str, float] = {}
         self._name = engine_for(settings, base, subjects, engine)
+        self._hashes: dict[str, str] = {}
         self._engine: Engine | None = None
         self._scorer: Any = None
         self._adapters = [subject.adapter for subject in subjects if subject.adapter]
@@ -91,43 +92,51 @@ class Bench:
         self, subject: Subject, prompts: Sequence[Sequence[int]], sampling: Sampling, unit: str = "answers", again: bool = False
     ) -> Generator[Progress, None, Answers]:
         """Every prompt's answer by that subject; ``again`` asks anew and keeps nothing."""
-        path = self._kept(subject, self.name, prompts, asdict(sampling))
-        known = None if again or self.fresh else _read(path)
-        if known is not None:
-            kept = tuple(Said(one["text"], tuple(one["ids"]), one["stopped"]) for one in known["said"])
-            return Answers(kept, known["seconds"], kept=True)
-        said: list[Said] = []
-        seconds = 0.0
-        size = CHUNKS[self.name]
-        for start in range(0, len(prompts), size):
+        path = self._kept(subject, self.name, asdict(sampling))
+        keys = [kept.key(prompt) for prompt in prompts]
+        known = {} if again or self.fresh else kept.read(path)
+        missing = [place for place, name in enumerate(keys) if name not in known]
+        spent, tokens, size = 0.0, 0, CHUNKS[self.name]
+        for start in range(0, len(missing), size):
+            places = missing[start : start + size]
             began = time.perf_counter()
-            for one in self.engine.batch(prompts[start : start + size], subject.key, sampling):
-                said.append(Said(one.text, one.ids, one.stopped))
-            seconds += time.perf_counter() - began
-            tokens = sum(len(one.ids) for one in said)
-            left = seconds / len(said) * (len(prompts) - len(said))
-            yield Progress(len(said), len(prompts), unit, {"tokens_per_second": round(tokens / seconds, 1)}, left)
-        if not again:
-            document = {"subject": subject.label, "engine": self.name, "seconds": seconds, "said": [asdict(one) for one in said]}
-            files.write_json(path, document)
-        return Answers(tuple(said), seconds)
+            said = self.engine.batch([prompts[place] for place in places], subject.key, sampling)
+            seconds = time.perf_counter() - began
+            spent, tokens = spent + seconds, tokens + sum(len(one.ids) for one in said)
+            entries = [
+                {"prompt": keys[place], "text": one.text, "ids": one.ids, "stopped": one.stopped, "seconds": seconds / len(places)}
+                for place, one in zip(places, said, strict=True)
+            ]
+            known.update({entry["prompt"]: entry for entry in entries})
+            if not again:
+                kept.add(path, entries)
+            left = len(missing) - start - len(places)
+            speed = {"tokens_per_second": round(tokens / spent, 1)}
+            yield Progress(len(prompts) - left, len(prompts), unit, speed, spent / (start + len(places)) * left)
+        given = [known[name] for name in keys]
+        answers = tuple(Said(one["text"], tuple(one["ids"]), one["stopped"]) for one in given)
+        return Answers(answers, sum(one["seconds"] for one in given), kept=not missing)
 
     def scores(
         self, subject: Subject, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], unit: str = "rows"
     ) -> Generator[Progress, None, list[tuple[float, ...]]]:
         """Every answer token's log-probability, by (prompt, answer) pair."""
-        path = self._kept(subject, "scores", [[*prompt, -1, *answer] for prompt, answer in pairs], {})
-        known = None if self.fresh else _read(path)
-        if known is not None:
-            return [tuple(row) for row in known["scores"]]
-        found: list[tuple[float, ...]] = []
+        path = self._kept(subject, "scores", {})
+        keys = [kept.key([*prompt, -1, *answer]) for prompt, answer in pairs]
+        known = {} if self.fresh else kept.read(path)
+        missing = [place for place, name in enumerate(keys) if name not in known]
         began = time.perf_counter()
-        for start in range(0, len(pairs), SCORED):
-            found += self.scorer.score(pairs[start : start + SCORED], subject.key)
-            left = (time.perf_counter() - began) / len(found) * (len(pairs) - len(found))
-            yield Progress(len(found), len(pairs), unit, {}, left)
-        files.write_json(path, {"subject": subject.label, "scores": [[round(value, 5) for value in row] for row in found]})
-        return found
+        for start in range(0, len(missing), SCORED):
+            places = missing[start : start + SCORED]
+            found = self.scorer.score([pairs[place] for place in places], subject.key)
+            entries = [
+                {"prompt": keys[place], "scores": [round(value, 5) for value in row]} for place, row in zip(places, found, strict=True)
+            ]
+            known.update({entry["prompt"]: entry for entry in entries})
+            kept.add(path, entries)
+            left, done = len(missing) - start - len(places), start + len(places)
+            yield Progress(len(pairs) - left, len(pairs), unit, {}, (time.perf_counter() - began) / done * left)
+        return [tuple(known[name]["scores"]) for name in keys]
 
     def release(self) -> None:
         """Give the memory back."""
@@ -150,12 +159,14 @@ class Bench:
             )
         return engine
 
-    def _kept(self, subject: Subject, how: str, prompts: Sequence[Sequence[int]], choice: dict[str, Any]) -> Path:
-        weights = [self.base.sha256 or self.base.source, sha256(subject, self.base), FORM, how, choice]
-        digest = hashlib.sha256(json.dumps(weights).encode())
-        for prompt in prompts:
-            digest.update(json.dumps(list(prompt)).encode())
-        return self.paths.logs / "evaluations" / f"{digest.hexdigest()[:32]}.json"
+    def _kept(self, subject: Subject, how: str, choice: dict[str, Any]) -> Path:
+        asked_how = [self.base.sha256 or self.base.source, self._hash(subject), FORM, how, choice]
+        return self.paths.logs / "evaluations" / f"{hashlib.sha256(json.dumps(asked_how).encode()).hexdigest()[:32]}.jsonl"
+
+    def _hash(self, subject: Subject) -> str:
+        if subject.label not in self._hashes:
+            self._hashes[subject.label] = sha256(subject, self.base)
+        return self._hashes[subject.label]
 
 
 def engine_for(settings: Settings, base: Base, subjects: Sequence[Subject], wanted: str = "auto") -> str:
@@ -188,13 +199,3 @@ def _apart(before: list[dict[int, float]], after: list[dict[int, float]]) -> flo
 
 def _unique(adapters: Sequence[Adapter]) -> list[Adapter]:
     return list({adapter.key: adapter for adapter in adapters}.values())
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        return files.read_json(path)
-    except DataError:
-        # Broken, so it is made again.
-        return None
