@@ -16,7 +16,7 @@ from assistant.core.files import sha256
 from assistant.core.paths import find
 from assistant.core.prompts import system_prompt, to_input_text
 from assistant.core.values import Message
-from finetuning.data import config, domain, shapes
+from finetuning.data import cases, config, domain, key_facts, shapes
 from finetuning.data.checks import check_row
 from finetuning.data.cleaning import framed
 from finetuning.data.config import DataLimits
@@ -167,11 +167,20 @@ def _write(
     unique_ids = domain.unique(spool.ids, spool.lines)
     yield Step(f"Writing {target}")
     streams = domain.files(spool, fate, scale, unique_ids, name)
+    finder = None if "key_facts" in mapping else key_facts.finder(row["target_text"] for _, row in spool.rows(lambda place: True))
+    if finder is not None:
+        streams |= {file: finder.added(streams[file]) for file in domain.SPLIT_FILES}
+    own_cases = cases.is_edited(target)
     categories, levels = domain.tally(spool, fate, scale)
     manifest["categories"] = {name: sum(rows.values()) for name, rows in categories.items() if name}
     manifest["difficulties"] = {level: sum(rows.values()) for level, rows in levels.items() if level}
     for done, (file, rows) in enumerate(publish(target, streams, manifest), 1):
         yield Progress(done, len(streams), "files", {"rows": float(rows), "file": file})
+    yield Notice(key_facts.told(finder))
+    if own_cases:
+        yield Notice(f"{cases.FILE} was changed by hand and stays as it is.")
+    else:
+        cases.write(target)
     unknown = sorted(text for text, level in scale.items() if not level)
     if unknown:
         yield Notice(f"Difficulties that are not understood and left out: {', '.join(unknown[:8])}.", "warning")

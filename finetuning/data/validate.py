@@ -12,7 +12,7 @@ from assistant.core.errors import DataError
 from assistant.core.events import Block, Chart, Event, Finished, Lines, Notice, Progress, Report, Step, Table
 from assistant.core.files import write_json
 from assistant.core.paths import Paths
-from finetuning.data import config, repair, tokens
+from finetuning.data import cases, config, repair, tokens
 from finetuning.data.audit import Audit
 from finetuning.data.build import NINE_FILES
 from finetuning.data.checks import Kind, check_row, kind_of
@@ -24,6 +24,8 @@ from finetuning.data.repair import Repair
 SHOWN_FAULTS = 20
 SHOWN_WARNINGS = 10
 ROWS_BETWEEN_PROGRESS = 5000
+# Files of a dataset that hold no rows to train or judge by.
+NO_ROWS = ("rejects.jsonl", cases.FILE)
 LABEL_NAMES = {0: "0 qna", 1: "1 technical", 2: "2 general"}
 
 
@@ -81,7 +83,7 @@ def dataset_files(target: Path) -> list[Path]:
     recover(target)
     if not target.is_dir():
         raise DataError(f"{target} does not exist.", "Run `generate` first, or name a dataset folder or a .jsonl file.")
-    files = sorted(path for path in target.glob("*.jsonl") if path.name != "rejects.jsonl")
+    files = sorted(path for path in target.glob("*.jsonl") if path.name not in NO_ROWS)
     if not files:
         raise DataError(f"{target} holds no .jsonl file.", "Run `generate` first, or name a dataset folder.")
     place = {name: number for number, name in enumerate(NINE_FILES)}

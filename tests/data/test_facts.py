@@ -34,6 +34,13 @@ def test_percent_degree_and_full_width_forms_are_kept_apart_or_unified():
     assert is_right("９０° exactly", ["90°"])
 
 
+def test_what_korean_writes_onto_a_word_does_not_hide_a_fact():
+    assert is_right("민법 제750조에 따라 10년간, 그리고 노동위원회에서도 다툽니다.", ["제750조", "10년", "노동위원회"])
+    assert is_right("연 5%입니다. CAD는 도구입니다.", ["5%", "CAD"])
+    assert not is_right("제750조의2에 있습니다.", ["제75조"])
+    assert not is_right("벌금 10만 원, 사과, 30일분", ["10"]) and not is_right("사과", ["사"]) and not is_right("30일분", ["30일"])
+
+
 @given(st.text(max_size=60))
 def test_normalising_twice_changes_nothing_more(text: str):
     assert normalise(normalise(text)) == normalise(text)
