@@ -149,6 +149,22 @@ COMMANDS: tuple[Command, ...] = (
         (MenuItem(14, "Roll a model back"),),
     ),
     Command(
+        "history",
+        "every version with its figures: method, rows, minutes, loss, recall, gate",
+        "finetuning.versions:history",
+        (Param("model", "only this model's versions, with what the gate said", positional=True),),
+    ),
+    Command(
+        "delete",
+        "delete a version of a model",
+        "finetuning.versions:delete",
+        (
+            Param("model", "which model", positional=True, required=True),
+            Param("version", "its version, for example 0002", positional=True, required=True),
+            Param("yes", "do not ask", "flag"),
+        ),
+    ),
+    Command(
         "jobs",
         "training runs: list, follow, resume, cancel or delete",
         "finetuning.training.commands:jobs",

@@ -178,7 +178,9 @@ class Live:
     def _bring(self, model: str, adapter: Adapter) -> None:
         if self._resident.get(model) == adapter:
             return
-        wanted = {**self._resident, model: adapter}
+        # A version that was deleted meanwhile cannot be loaded again beside the others.
+        whole = {name: other for name, other in self._resident.items() if (other.folder / "card.json").is_file()}
+        wanted = {**whole, model: adapter}
         self.engine.set_adapters(list(wanted.values()))
         self._resident = wanted
 

@@ -5,6 +5,7 @@ A version is a numbered folder. It exists for everybody once its ``card.json`` i
 """
 
 import re
+import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ class Store:
         before = _readable(self, model)
         if before.version == version:
             return before
-        files.write_json(self.folder(model) / "current.json", {"version": version, "previous": before.version})
+        self.put(model, Current(version, before.version))
         return before
 
     def roll_back(self, model: str) -> Current:
@@ -124,8 +125,26 @@ class Store:
             raise ModelError(f"The {model} model has nothing to go back to.", "`status` shows what is live; `train` makes versions.")
         if now.previous:
             self.card(model, now.previous)
-        files.write_json(self.folder(model) / "current.json", {"version": now.previous, "previous": now.version})
-        return Current(now.previous, now.version)
+        after = Current(now.previous, now.version)
+        self.put(model, after)
+        return after
+
+    def put(self, model: str, current: Current) -> None:
+        """Replace ``current.json``."""
+        files.write_json(self.folder(model) / "current.json", {"version": current.version, "previous": current.previous})
+
+    def delete(self, model: str, version: str) -> None:
+        """Remove a version that is neither live nor the one before. Its number stays taken: a running chat knows versions by it."""
+        now = _readable(self, model)
+        if version in (now.version, now.previous):
+            raise ModelError(f"The {model} model's version {version} is in use.", f"Make another one live first: `switch {model} VERSION`.")
+        folder = self.version_folder(model, version)
+        card = self.card(model, version)
+        # Without its card it exists for nobody, so a kill from here on leaves nothing half.
+        (folder / "card.json").unlink()
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        files.write_json(folder / "deleted.json", {"run": card.run, "created": card.created})
 
 
 def check_name(model: str) -> str:

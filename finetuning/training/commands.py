@@ -127,6 +127,8 @@ def _resume(context: Context, job: Job) -> Iterator[Event]:
         raise TrainingError(f"{run.run} is running.", "`jobs follow` shows it.")
     if run.version in Store(paths).versions(run.model):
         raise TrainingError(f"{run.run} is finished; there is nothing to resume.", f"`train {run.model}` makes a new version.")
+    if not (Store(paths).version_folder(run.model, run.version) / "plan.json").is_file():
+        raise TrainingError(f"The version of {run.run} was deleted.", f"`train {run.model}` makes a new one.")
     other = runs.active(paths)
     if other is not None:
         raise TrainingError(

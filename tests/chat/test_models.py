@@ -87,3 +87,13 @@ def test_the_status_names_what_is_live_and_what_to_do_next(session, paths, finis
     run(paths, session, "switch", "unified", finish("unified"))
     data = next(e for e in run(paths, session, "status") if isinstance(e, Report)).data
     assert data["models"][0] == {"model": "unified", "live": "0001", "versions": ["0001"], "loaded": True}
+
+
+def test_a_deleted_version_is_not_loaded_again_beside_another_model(session, paths, finish, engine):
+    run(paths, session, "switch", "unified", finish("unified"))
+    finish("technical")
+    list(session.say("hello"))
+    run(paths, session, "delete", "unified", "0001", "--yes")
+    run(paths, session, "switch", "technical", "0001")
+    assert engine.adapters == ["technical/0001"]
+    assert any(event == Switched("unified", None, "0001") for event in session.say("hello"))
