@@ -29,12 +29,13 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A whole answer of ``batch``: its text, token ids, and each token's log-probability."""
+    """A whole answer of ``batch``: its text, token ids, each token's log-probability, and the likeliest tokens at its place."""
 
     text: str
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stopped: str
+    tops: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 class Engine(Protocol):
@@ -90,7 +91,7 @@ def engine_name(settings: Settings, base: Base) -> str:
         return "llama"
     if settings.engine == "hf" or base.gguf is None or not has_llama:
         return "hf"
-    return "hf" if _gpu() else "llama"
+    return "hf" if has_gpu() else "llama"
 
 
 def make(name: str, base: Base, settings: Settings, paths: Paths) -> Engine:
@@ -115,7 +116,8 @@ def installed(package: str) -> bool:
     return True
 
 
-def _gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether there is a CUDA GPU that torch can use."""
     # Asking torch costs seconds, so it is asked only where a driver is present.
     if not (Path("/proc/driver/nvidia/version").exists() or Path("C:/Windows/System32/nvcuda.dll").exists()):
         return False

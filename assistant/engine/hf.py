@@ -200,11 +200,11 @@ class HfEngine:
         for row in range(len(prompts)):
             tokens = out.sequences[row, width:].tolist()
             length = next((place for place, token in enumerate(tokens) if token in end), len(tokens))
-            logprobs = tuple(float(torch.log_softmax(out.logits[place][row].float(), dim=-1)[tokens[place]]) for place in range(length))
+            shares = [torch.log_softmax(out.logits[place][row].float(), dim=-1) for place in range(length)]
+            logprobs = tuple(float(share[token]) for share, token in zip(shares, tokens, strict=False))
+            stopped = "end" if length < len(tokens) else "length"
             answers.append(
-                Generated(
-                    self.format.decode(tokens[:length]), tuple(tokens[:length]), logprobs, "end" if length < len(tokens) else "length"
-                )
+                Generated(self.format.decode(tokens[:length]), tuple(tokens[:length]), logprobs, stopped, tuple(map(_top, shares)))
             )
         return answers
 
@@ -276,22 +276,26 @@ def chat_format(base: Base, paths: Paths) -> ChatFormat:
     return TemplateFormat(tokenizer)
 
 
-def load_base(base: Base, paths: Paths) -> Any:
-    """The base's weights in bf16. Safetensors only; never remote code."""
+def load_base(base: Base, paths: Paths, **options: Any) -> Any:
+    """The base's weights in bf16, or as ``options`` of ``from_pretrained`` say. Safetensors only; never remote code."""
     source = str(embedded.materialise(paths)) if base.gguf is not None else base.source
     try:
-        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False)
+        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The base {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml."
         ) from error
 
 
+def _top(logprobs: Any) -> tuple[tuple[int, float], ...]:
+    values, ids = logprobs.topk(TOP)
+    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
 def _choose(logits: Any, seen: list[int], sampling: Sampling, generator: Any) -> tuple[int, float, tuple[tuple[int, float], ...]]:
     """The next token, its log-probability under the model, and the most likely ones."""
     logprobs = torch.log_softmax(logits, dim=-1)
-    values, ids = logprobs.topk(TOP)
-    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+    top = _top(logprobs)
     scores = logits
     if sampling.repeat_penalty != 1.0:
         # Over the last 64 tokens, as llama.cpp does.

@@ -90,7 +90,8 @@ class LlamaEngine:
             tokens = list(self.stream(prompt, adapter, sampling, lambda: False))
             stopped = "length" if len(tokens) >= sampling.max_tokens else "end"
             text = "".join(token.text for token in tokens)
-            answers.append(Generated(text, tuple(t.id for t in tokens), tuple(t.logprob for t in tokens), stopped))
+            ids, logprobs = tuple(t.id for t in tokens), tuple(t.logprob for t in tokens)
+            answers.append(Generated(text, ids, logprobs, stopped, tuple(t.top for t in tokens)))
         return answers
 
     def embed(self, prompt: Sequence[int]) -> list[float]:

@@ -19,6 +19,7 @@ from typing import Any
 from assistant.core import files
 from assistant.core.errors import DataError
 from assistant.core.values import Token
+from assistant.router.repetition import loop_length
 
 FILE = "calibration.json"
 # Counts up when the features below change, so that a file fitted on others is not read.
@@ -105,6 +106,14 @@ def features(tokens: Sequence[Token], cut: bool = False) -> tuple[float, ...]:
         math.log(len(said)),
         float(cut),
     )
+
+
+def of_answer(tokens: Sequence[Token], cut: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The features of an answer as the chat hears it (it ends where it goes round in circles), and of its first tokens."""
+    said = [token for token in tokens if token.id >= 0]
+    ids = [token.id for token in said]
+    end = next((place for place in range(8, len(ids) + 1) if loop_length(ids[:place])), None)
+    return features(said[:end], cut or end is not None), features(said[:FIRST])
 
 
 def raw(features: Sequence[float]) -> float:

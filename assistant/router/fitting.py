@@ -48,17 +48,17 @@ def fit(answers: Sequence[Labelled], seed: int = 0) -> tuple[Curve, list[float]]
         curve = regress([one for place, one in enumerate(answers) if place not in held])
         for place in fold:
             unseen[place] = clip(curve.score(answers[place].features))
-    labels = [one.right for one in answers]
+    labels, weights = [one.right for one in answers], [one.weight for one in answers]
     steps_unseen = [0.0] * len(answers)
     for fold in folds:
         held = set(fold)
         kept = [place for place in range(len(answers)) if place not in held]
-        steps = isotonic([unseen[place] for place in kept], [labels[place] for place in kept])
+        steps = isotonic(*([values[place] for place in kept] for values in (unseen, labels, weights)))
         for place in fold:
             steps_unseen[place] = clip(stepped(steps, unseen[place]))
     curve = regress(answers)
-    if brier(steps_unseen, labels) < brier(unseen, labels):
-        return replace(curve, steps=isotonic(unseen, labels)), steps_unseen
+    if brier(steps_unseen, labels, weights) < brier(unseen, labels, weights):
+        return replace(curve, steps=isotonic(unseen, labels, weights)), steps_unseen
     return curve, unseen
 
 
@@ -89,15 +89,16 @@ def regress(answers: Sequence[Labelled]) -> Curve:
     return Curve(mean, scale, tuple(beta[1:]), beta[0])
 
 
-def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> tuple[tuple[float, float], ...]:
+def isotonic(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None = None) -> tuple[tuple[float, float], ...]:
     """Rising (score, share of right answers) points: pool adjacent violators over blocks of at least ``LEAST_BLOCK`` answers."""
-    pairs = sorted(zip(scores, labels, strict=True))
+    pairs = sorted(zip(scores, labels, weights or [1.0] * len(scores), strict=True))
     blocks = [pairs[start : start + LEAST_BLOCK] for start in range(0, len(pairs), LEAST_BLOCK)]
     if len(blocks) > 1 and len(blocks[-1]) < LEAST_BLOCK:
         blocks[-2:] = [blocks[-2] + blocks[-1]]
     pooled: list[list[float]] = []
     for block in blocks:
-        pooled.append([sum(score for score, _ in block), float(sum(label for _, label in block)), float(len(block))])
+        sums = [[score * weight, label * weight, weight] for score, label, weight in block]
+        pooled.append([sum(column) for column in zip(*sums, strict=True)])
         while len(pooled) > 1 and pooled[-2][1] / pooled[-2][2] >= pooled[-1][1] / pooled[-1][2]:
             last = pooled.pop()
             pooled[-1] = [one + other for one, other in zip(pooled[-1], last, strict=True)]
@@ -123,9 +124,9 @@ def split(answers: Sequence[Labelled], seed: int = 0) -> list[list[int]]:
     return folds
 
 
-def brier(values: Sequence[float], labels: Sequence[bool]) -> float:
+def brier(values: Sequence[float], labels: Sequence[bool], weights: Sequence[float]) -> float:
     """The mean squared distance between probabilities and labels (Brier 1950); 0 is best."""
-    return statistics.fmean([(value - label) ** 2 for value, label in zip(values, labels, strict=True)])
+    return statistics.fmean([(value - label) ** 2 for value, label in zip(values, labels, strict=True)], weights)
 
 
 def solve(matrix: list[list[float]], vector: list[float]) -> list[float]:

@@ -13,9 +13,10 @@ from assistant.core.errors import ModelError
 from assistant.core.events import Progress
 from assistant.core.paths import Paths
 from assistant.core.settings import Settings
-from assistant.core.values import Adapter, Message, Sampling
+from assistant.core.values import Adapter, Message, Sampling, Token
 from assistant.engine import base as engines
-from assistant.engine.base import Base, Engine
+from assistant.engine.base import Base, Engine, Generated
+from assistant.router import confidence
 from finetuning.evaluation import kept
 from finetuning.evaluation.subjects import Subject, sha256
 
@@ -26,16 +27,21 @@ SCORED = 32
 SAME = {"hf": 1e-6, "llama": 0.25}
 READING = ("What is the capital of France?", "How do I draw a line?")
 # Counts up when answers kept from earlier could differ from new ones.
-FORM = 2
+FORM = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One answer: its text, token ids, why it ended (``end`` or ``length``)."""
+    """One answer: its text, token ids, why it ended (``end`` or ``length``).
+
+    ``features`` and ``early`` are what the router reads of its tokens, of all and of the first ones (assistant.router.confidence).
+    """
 
     text: str
     ids: tuple[int, ...]
     stopped: str
+    features: tuple[float, ...] = ()
+    early: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,7 @@ class Bench:
             seconds = time.perf_counter() - began
             spent, tokens = spent + seconds, tokens + sum(len(one.ids) for one in said)
             entries = [
-                {"prompt": keys[place], "text": one.text, "ids": one.ids, "stopped": one.stopped, "seconds": seconds / len(places)}
-                for place, one in zip(places, said, strict=True)
+                {"prompt": keys[place], **_entry(one), "seconds": seconds / len(places)} for place, one in zip(places, said, strict=True)
             ]
             known.update({entry["prompt"]: entry for entry in entries})
             if not again:
@@ -114,7 +119,7 @@ class Bench:
             speed = {"tokens_per_second": round(tokens / spent, 1)}
             yield Progress(len(prompts) - left, len(prompts), unit, speed, spent / (start + len(places)) * left)
         given = [known[name] for name in keys]
-        answers = tuple(Said(one["text"], tuple(one["ids"]), one["stopped"]) for one in given)
+        answers = tuple(Said(one["text"], tuple(one["ids"]), one["stopped"], tuple(one["features"]), tuple(one["early"])) for one in given)
         return Answers(answers, sum(one["seconds"] for one in given), kept=not missing)
 
     def scores(
@@ -179,6 +184,20 @@ def engine_for(settings: Settings, base: Base, subjects: Sequence[Subject], want
         return wanted
     live = wanted if wanted == "hf" else engines.engine_name(settings, base)
     return "hf" if without else live
+
+
+def _entry(said: Generated) -> dict[str, Any]:
+    """An answer as it is kept."""
+    tops = said.tops or ((),) * len(said.ids)
+    tokens = [Token(id, "", logprob, top) for id, logprob, top in zip(said.ids, said.logprobs, tops, strict=True)]
+    whole, early = confidence.of_answer(tokens, said.stopped == "length")
+    return {
+        "text": said.text,
+        "ids": said.ids,
+        "stopped": said.stopped,
+        "features": [round(value, 5) for value in whole],
+        "early": [round(value, 5) for value in early],
+    }
 
 
 def _reading(engine: Engine) -> list[dict[int, float]]:

@@ -39,7 +39,7 @@ def decoding(bench: Bench, asked: Sequence[Asked]) -> Sampling:
 
 def held_out(bench: Bench, subject: Subject, asked: Sequence[Asked], sampling: Sampling) -> Judging:
     """Answers and likelihood on held-out rows: figures over all rows, by category and by difficulty, and every row."""
-    prompts = [_prompt(bench, one.said_to(subject.model), sampling) for one in asked]
+    prompts = [prompt_of(bench, one.said_to(subject.model), sampling) for one in asked]
     given = yield from bench.answers(subject, prompts, sampling, f"answers of {subject.label}")
     chat = bench.scorer.format
     pairs = [
@@ -117,7 +117,7 @@ def speed(bench: Bench, subject: Subject, asked: Sequence[Asked]) -> dict[str, A
     first, rates = [], []
     for one in asked[:SPEED_PROMPTS]:
         began, times = time.perf_counter(), []
-        prompt = _prompt(bench, one.said_to(subject.model), Sampling(max_tokens=48))
+        prompt = prompt_of(bench, one.said_to(subject.model), Sampling(max_tokens=48))
         for _ in bench.engine.stream(prompt, subject.key, Sampling(max_tokens=48), lambda: False):
             times.append(time.perf_counter())
         if times:
@@ -137,7 +137,7 @@ def effect(bench: Bench, subject: Subject, asked: Sequence[Asked]) -> float:
     """The largest change of a first token's log-probability against the bare base, on the live engine; another token counts as 1."""
     largest = 0.0
     for one in asked[:EFFECT_PROMPTS]:
-        prompt = _prompt(bench, one.messages, Sampling(max_tokens=1))
+        prompt = prompt_of(bench, one.messages, Sampling(max_tokens=1))
         tops = []
         for key in (subject.key, None):
             token = next(iter(bench.engine.stream(prompt, key, Sampling(max_tokens=1), lambda: False)), None)
@@ -241,7 +241,7 @@ def _conversations(
         open_ones = [place for place, question in enumerate(questions) if turn < len(question.turns)]
         for place in open_ones:
             histories[place].append(Message("user", questions[place].turns[turn].user))
-        prompts = [_prompt(bench, histories[place], sampling) for place in open_ones]
+        prompts = [prompt_of(bench, histories[place], sampling) for place in open_ones]
         given: Answers = yield from bench.answers(subject, prompts, sampling, f"questions to {subject.label}", again)
         for place, one in zip(open_ones, given.said, strict=True):
             said[place].append(one.text)
@@ -263,7 +263,7 @@ def _conversations(
     return items
 
 
-def _prompt(bench: Bench, messages: Sequence[Message], sampling: Sampling) -> list[int]:
+def prompt_of(bench: Bench, messages: Sequence[Message], sampling: Sampling) -> list[int]:
     """A conversation as token ids; one too long for the context loses its earliest turns, the system line stays."""
     kept = list(messages)
     ids = bench.engine.format.encode(kept)

@@ -44,6 +44,13 @@ def version_subject(store: Store, model: str, version: str) -> Subject:
     return Subject(f"{model} {version}", model, version, store.adapter(model, version))
 
 
+def live(paths: Paths) -> list[Subject]:
+    """The base and every live version."""
+    store = Store(paths)
+    versions = [(model, store.current(model).version) for model in store.models()]
+    return [base_subject(), *(version_subject(store, model, version) for model, version in versions if version)]
+
+
 def find(paths: Paths, name: str, version: str | None = None) -> Subject:
     """A subject from what a user typed: ``base``, MODEL, MODEL/VERSION, or a folder. A model alone means its live version."""
     store = Store(paths)

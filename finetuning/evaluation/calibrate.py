@@ -1,0 +1,192 @@
+"""Fit a version's confidence: its answers to held-out rows with key facts, right or wrong, on the engine that answers in the chat.
+
+Fitted are rows of entries that were never trained (validation) and unseen wordings of trained ones, in the proportion of the held-out
+files; the wordings that are fitted on are always the same ``FITTED`` first of each category, so the others can judge (``parts``).
+"""
+
+import random
+from collections.abc import Generator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assistant.core import files
+from assistant.core import settings as configuration
+from assistant.core.commands import Context
+from assistant.core.errors import DataError
+from assistant.core.events import Event, Notice, Report, Step, Table
+from assistant.core.facts import is_right
+from assistant.core.paths import Paths
+from assistant.core.values import Sampling
+from assistant.engine import base as engines
+from assistant.router import confidence, fitting
+from assistant.router.confidence import Calibration
+from assistant.router.fitting import Labelled
+from finetuning.evaluation import asked as held_out_rows
+from finetuning.evaluation import judging, reliability, subjects
+from finetuning.evaluation.asked import Asked
+from finetuning.evaluation.bench import Bench, Said
+from finetuning.evaluation.subjects import Subject
+
+# Unseen wordings of each category that may be fitted on; all others are left to judge.
+FITTED = 150
+# Rows that a training calibrates on by itself: enough for a curve, few enough for some minutes.
+ROWS = 240
+# What the user's own verdict on an answer counts, in rows.
+LABEL_WEIGHT = 3.0
+
+
+def command(context: Context, model: str | None = None, version: str | None = None, limit: int | None = None) -> Iterator[Event]:
+    """Calibrate a version anew and write it beside the version; without a model every live one and the base."""
+    paths = context.paths
+    settings = configuration.load(paths)
+    base = engines.base_of(settings, paths)
+    chosen = [subjects.find(paths, model, version)] if model else subjects.live(paths)
+    for subject in chosen:
+        bench = Bench(paths, settings, base, [subject])
+        yield Step(f"Calibrating {subject.label} on {bench.name}")
+        try:
+            calibration = yield from calibrate(bench, subject, None if limit == 0 else limit)
+        except DataError as error:
+            if model:
+                raise
+            yield Notice(f"{subject.label} is not calibrated: {error.what}", "warning")
+            continue
+        finally:
+            bench.release()
+        yield _report(subject, calibration, folder(paths, subject))
+
+
+def calibrate(
+    bench: Bench, subject: Subject, limit: int | None = ROWS, sampling: Sampling | None = None
+) -> Generator[Event, None, Calibration]:
+    """Ask a subject its fitting rows (what is kept from earlier is not asked again), fit, and write ``calibration.json``.
+
+    ``sampling`` as the proof's makes its answers serve here too. Too few rows, or all right or all wrong, are a DataError.
+    """
+    rows, weights = fitting_rows(bench.paths, subject.model, limit)
+    if not rows:
+        raise DataError(f"There are no held-out rows with key facts for {subject.model}.", "`generate` or `import` writes them.")
+    sampling = sampling or judging.decoding(bench, rows)
+    prompts = [judging.prompt_of(bench, one.said_to(subject.model), sampling) for one in rows]
+    given = yield from bench.answers(subject, prompts, sampling, f"answers to calibrate {subject.label}")
+    right = [bool(is_right(said.text, one.facts)) for one, said in zip(rows, given.said, strict=True)]
+    calibration = fitted(bench, subject, rows, given.said, right, weights, _labels(bench, subject))
+    where = folder(bench.paths, subject)
+    confidence.save(calibration, where)
+    return calibration
+
+
+def fitted(
+    bench: Bench,
+    subject: Subject,
+    rows: Sequence[Asked],
+    said: Sequence[Said],
+    right: Sequence[bool],
+    weights: Sequence[float],
+    labels: Sequence[tuple[Labelled, Labelled]] = (),
+) -> Calibration:
+    """The calibration of judged answers. Its figures are of answers that each curve was not fitted on."""
+    groups = [one.id.partition("#")[0] for one in rows]
+    whole = [Labelled(one.features, *rest) for one, *rest in zip(said, right, groups, weights, strict=True)]
+    early = [Labelled(one.early, *rest) for one, *rest in zip(said, right, groups, weights, strict=True)]
+    whole += [label for label, _ in labels]
+    early += [label for _, label in labels]
+    curve, unseen = fitting.fit(whole)
+    first, unseen_first = fitting.fit(early)
+    truth = [one.right for one in whole]
+    figures = {
+        "before": reliability.figures([confidence.raw(one.features) for one in whole], truth),
+        "after": reliability.figures(unseen, truth),
+        "early": {"tokens": confidence.FIRST, "auroc": reliability.auroc(unseen_first, truth)},
+        "steps": len(curve.steps),
+        "labels_of_users": len(labels),
+    }
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Calibration(bench.name, subjects.sha256(subject, bench.base), len(whole), curve, first, figures, created)
+
+
+def fitting_rows(paths: Paths, model: str, limit: int | None = None) -> tuple[list[Asked], list[float]]:
+    """The rows a model is calibrated on, with their weights: unseen entries count as much as among all held-out rows."""
+    wordings, judged = parts(paths, model)
+    entries = _with_facts(paths, model, "validation")
+    tested = _with_facts(paths, model, "test")
+    if not wordings:
+        # A domain of the user's without unseen wordings.
+        return _some(entries or tested, limit), [1.0] * len(_some(entries or tested, limit))
+    share = len(tested) / len(judged) if judged and tested else 0.25
+    entries = _some(entries, None if limit is None else limit // 3)
+    wordings = wordings[: None if limit is None else limit - len(entries)]
+    weight = share * len(wordings) / len(entries) if entries else 1.0
+    return [*wordings, *entries], [1.0] * len(wordings) + [weight] * len(entries)
+
+
+def parts(paths: Paths, model: str) -> tuple[list[Asked], list[Asked]]:
+    """The unseen wordings with key facts: those to fit on, and those that judge."""
+    everything = _with_facts(paths, model, "test_phrasing")
+    order = held_out_rows.choose(everything, len(everything))
+    seen: dict[str, int] = {}
+    fit, judge = [], []
+    for one in order:
+        seen[one.category] = seen.get(one.category, 0) + 1
+        # Of a small file the larger part is left to judge.
+        enough = min(FITTED, sum(other.category == one.category for other in everything) * 2 // 5)
+        (fit if seen[one.category] <= enough else judge).append(one)
+    return fit, judge
+
+
+def folder(paths: Paths, subject: Subject) -> Path:
+    """Where a subject's calibration lies; the base's lies in models/base."""
+    return subject.folder or paths.base
+
+
+def _with_facts(paths: Paths, model: str, split: held_out_rows.Split) -> list[Asked]:
+    path = held_out_rows.file_of(paths, model, split)
+    if not path.is_file() or not path.stat().st_size:
+        return []
+    return [one for one in held_out_rows.load(path, model) if one.facts]
+
+
+def _some(rows: list[Asked], limit: int | None) -> list[Asked]:
+    shuffled = random.Random(f"{held_out_rows.SEED}/calibrate").sample(rows, len(rows))
+    return shuffled if limit is None else shuffled[:limit]
+
+
+def _labels(bench: Bench, subject: Subject) -> list[tuple[Labelled, Labelled]]:
+    """What users said of this version's answers with ``good:`` and ``bad:``."""
+    path = bench.paths.logs / "labels.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    for place, row in enumerate(files.read_jsonl(path)):
+        mine = (row.get("model"), row.get("version"), row.get("engine")) == (subject.model, subject.version, bench.name)
+        if mine and len(row.get("features") or ()) == len(row.get("early") or ()) == len(confidence.FEATURES):
+            rest = (bool(row["right"]), f"label/{place}", LABEL_WEIGHT)
+            found.append((Labelled(tuple(row["features"]), *rest), Labelled(tuple(row["early"]), *rest)))
+    return found
+
+
+def _report(subject: Subject, calibration: Calibration, where: Path) -> Report:
+    before, after = calibration.figures["before"], calibration.figures["after"]
+    lines = tuple(
+        (name, *(_shown(part, key) for part in (before, after)))
+        for name, key in (("calibration error", "ece"), ("without its bias", "ece_debiased"), ("right told from wrong (AUROC)", "auroc"))
+    )
+    diagram = tuple(
+        (f"{one['from']:.0%} to {one['to']:.0%}", f"{one['rows']}", f"{one['confidence']:.0%}", f"{one['right']:.0%}")
+        for one in after["bins"]
+    )
+    return Report(
+        f"{subject.label} is calibrated on {calibration.rows} answers of {calibration.engine}",
+        {"model": subject.model, "version": subject.version, "file": str(where / confidence.FILE), **calibration.figures},
+        (
+            Table(("figure", "before", "after"), lines),
+            Table(("said", "answers", "on average", "right"), diagram, "On answers the curve was not fitted on"),
+        ),
+    )
+
+
+def _shown(part: dict[str, object], key: str) -> str:
+    value, interval = part[key], part.get(f"{key}_interval")
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")  # type: ignore[index]
