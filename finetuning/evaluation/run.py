@@ -36,13 +36,17 @@ def evaluate(
     suite: Sequence[str] | None = None,
     engine: str = "auto",
     fresh: bool = False,
+    harness: Sequence[str] | None = None,
 ) -> Iterator[Event]:
     """Judge a model, a version or a folder, and write what was found beside it."""
     if limit is not None and limit < 0:
         raise UsageError(f"A limit of {limit} rows is none.", "Give a number of rows, or 0 for all.")
     paths = context.paths
     subject = find(paths, model or "unified", version)
-    yield from judged(paths, subject, type, split, limit, suite, engine, fresh)
+    if harness:
+        yield from _on_benchmarks(paths, subject, harness, limit, engine, fresh)
+    else:
+        yield from judged(paths, subject, type, split, limit, suite, engine, fresh)
 
 
 def judged(
@@ -141,6 +145,19 @@ def without_items(document: Any) -> Any:
     if isinstance(document, dict):
         return {key: without_items(value) for key, value in document.items() if key != "items"}
     return document
+
+
+def _on_benchmarks(
+    paths: Paths, subject: Subject, given: Sequence[str], limit: int | None, engine: str, fresh: bool
+) -> Iterator[Event]:
+    from finetuning.evaluation import harness
+
+    chosen, settings = harness.chosen(paths, given), configuration.load(paths)
+    bench = Bench(paths, settings, subjects.own_base(subject, engines.base_of(settings, paths)), [subject], engine, fresh)
+    try:
+        yield from harness.judged(bench, subject, chosen, limit or None)
+    finally:
+        bench.release()
 
 
 def _generate(

@@ -1,0 +1,1 @@
+"""Reports: what is on disk as tables, figures and pages."""
