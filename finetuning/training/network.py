@@ -1,89 +1,163 @@
-"""The network that is trained: the frozen base, float32 adapters over it, and a forward pass that computes only what the loss needs."""
+"""The network that is trained: the base, what a method trains over it, and a forward pass that computes only what the loss needs."""
 
 import types
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutput
 
+from assistant.core.errors import TrainingError
+from finetuning.training import loss, methods
 from finetuning.training.recipe import Recipe
 
 IGNORED = -100
 # On a CPU the plain attention is several times faster than the fused one (whose backward pass took a fifth of all time),
 # and keeps its weights: used as long as these fit into so many bytes.
 PLAIN_ATTENTION_BYTES = 800_000_000
+# Of a first batch, to see how a base computes.
+TRIED_TOKENS = 16
 
 
-def with_adapter(base: Any, recipe: Recipe, seed: int) -> PeftModel:
-    """The base with a fresh adapter on all linear layers but the output layer: the base frozen, the adapter in float32."""
+def with_adapter(base: Any, recipe: Recipe, seed: int) -> Any:
+    """The base with what the method trains over it, in float32; the base is frozen. For the method ``full`` the base itself."""
     torch.manual_seed(seed)
     base.config.use_cache = False
-    config = LoraConfig(
-        r=recipe.lora_r,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        use_rslora=recipe.rank_stabilised,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(base, config)
+    config = methods.config(base, recipe)
+    return base if config is None else get_peft_model(base, config)
 
 
-def prepare(model: PeftModel, prefix: int = 0) -> None:
+def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     """Put the fast forward pass in place. ``prefix`` is how many first tokens all rows share: they are computed once a batch.
 
-    With dropout, activations computed twice or a cache of another kind the rows are computed whole.
+    With dropout, activations computed twice or a cache of another kind the rows are computed whole. ``noise`` is NEFTune's alpha
+    (Jain et al. 2023, arXiv 2310.05914).
     """
     layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
-    plain = all(_is_plain(layer) for layer in layers)
-    if plain:
+    if all(_is_plain(layer) for layer in layers):
         for layer in layers:
             layer.forward = types.MethodType(_lora_forward, layer)
-    network = model.get_base_model()
-    network.pz2_prefix = prefix if plain and _has_plain_cache(network) else 0
+    network = model.get_base_model() if isinstance(model, PeftModel) else model
+    repeatable = not noise and not any(isinstance(module, torch.nn.Dropout) and module.p for module in network.modules())
+    network.pz2_prefix = prefix if repeatable and _has_plain_cache(network) else 0
     network.pz2_attention = network.config._attn_implementation
+    network.pz2_plain_head = network.pz2_packs = None
     network.forward = types.MethodType(_forward, network)
+    if noise:
+        network.get_input_embeddings().register_forward_hook(_noise(noise))
 
 
-def _forward(self: Any, input_ids: Any, attention_mask: Any, labels: Any, num_items_in_batch: Any = None, **_: Any) -> CausalLMOutput:
-    """The loss on the answers: hidden states of all tokens, logits only where a token is trained."""
-    self.set_attn_implementation(_attention(self, input_ids))
-    whole = bool(attention_mask.all())
-    prefix = 0 if self.model.gradient_checkpointing and self.training else self.pz2_prefix
-    if prefix and len(input_ids) > 1:
-        hidden = _after_prefix(self, input_ids, attention_mask, prefix)
+def _forward(
+    self: Any,
+    input_ids: Any = None,
+    attention_mask: Any = None,
+    labels: Any = None,
+    position_ids: Any = None,
+    inputs_embeds: Any = None,
+    num_items_in_batch: Any = None,
+    **_: Any,
+) -> CausalLMOutput:
+    """The loss on the answers: hidden states of all tokens, logits only where a token is trained.
+
+    Prompt tuning gives embeddings in the place of ids; packed rows come with the positions of each row and without a mask.
+    """
+    given = input_ids if inputs_embeds is None else inputs_embeds
+    self.set_attn_implementation(_attention(self, given))
+    prefix = 0 if self.is_gradient_checkpointing and self.training else self.pz2_prefix
+    if prefix and len(given) > 1 and inputs_embeds is None and position_ids is None:
+        states = _after_prefix(self, input_ids, attention_mask, prefix)
         # The state before a token predicts it; the last state of the prefix predicts nothing that is trained.
         targets = labels[:, prefix + 1 :]
     else:
-        hidden = self.model(input_ids=input_ids, attention_mask=None if whole else attention_mask, use_cache=False).last_hidden_state
+        whole = position_ids is not None or bool(attention_mask.all())
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": None if whole else attention_mask}
+        if position_ids is not None:
+            inputs["position_ids"] = position_ids
+            _check_packing(self, input_ids, position_ids)
+        states = _states(self, inputs)
         targets = labels[:, 1:]
     chosen = targets != IGNORED
-    logits = self.lm_head(hidden[:, :-1][chosen]).float()
-    loss = F.cross_entropy(logits, targets[chosen], reduction="sum")
-    return CausalLMOutput(loss=loss / (chosen.sum() if num_items_in_batch is None else num_items_in_batch))
+    found = states[:, :-1][chosen]
+    if self.pz2_plain_head:
+        total = loss.summed(self.get_output_embeddings(), found, targets[chosen])
+    else:
+        total = F.cross_entropy(found.float(), targets[chosen], reduction="sum")
+    return CausalLMOutput(loss=total / (chosen.sum() if num_items_in_batch is None else num_items_in_batch))
+
+
+def _states(self: Any, inputs: dict[str, Any]) -> Any:
+    """Hidden states; of a base whose output layer does more than multiply (a cap, a scale, a bias of its own) its logits."""
+    if self.pz2_plain_head is None:
+        self.pz2_plain_head = _has_plain_head(self, inputs)
+    if self.pz2_plain_head:
+        return self.base_model(**inputs, use_cache=False).last_hidden_state
+    return type(self).forward(self, **inputs, use_cache=False).logits
+
+
+def _has_plain_head(self: Any, inputs: dict[str, Any]) -> bool:
+    """Whether the output layer over the hidden states gives the base's own logits; tried on the first batch's beginning."""
+    training = self.training
+    self.eval()
+    try:
+        with torch.no_grad():
+            start = {name: value[:1, :TRIED_TOKENS] for name, value in inputs.items() if value is not None}
+            states = self.base_model(**start, use_cache=False).last_hidden_state
+            own = type(self).forward(self, **start, use_cache=False).logits
+            return torch.allclose(self.get_output_embeddings()(states).float(), own.float(), rtol=1e-2, atol=1e-2)
+    finally:
+        self.train(training)
+
+
+def _check_packing(self: Any, input_ids: Any, position_ids: Any) -> None:
+    """Refuse to pack on a base whose attention lets a row see the one before it; tried once, on the first packed rows."""
+    starts = (position_ids[0] == 0).nonzero()[:, 0].tolist()
+    if self.pz2_packs is not None or len(starts) < 2 or starts[1] < 2:
+        return
+    begin, end = starts[1], min(starts[1] + TRIED_TOKENS, starts[2] if len(starts) > 2 else input_ids.shape[1])
+    training = self.training
+    self.eval()
+    try:
+        with torch.no_grad():
+            alone = self.base_model(input_ids=input_ids[:1, begin:end], use_cache=False).last_hidden_state
+            packed = self.base_model(input_ids=input_ids[:1, :end], position_ids=position_ids[:1, :end], use_cache=False)
+    finally:
+        self.train(training)
+    self.pz2_packs = torch.allclose(packed.last_hidden_state[:, begin:].float(), alone.float(), rtol=5e-2, atol=5e-2)
+    if not self.pz2_packs:
+        raise TrainingError("The attention of this base cannot keep packed rows apart.", "Train without --packing.")
+
+
+def _noise(alpha: float) -> Any:
+    def add(module: Any, _: Any, embedded: Any) -> Any:
+        if not module.training:
+            return embedded
+        reach = alpha / (embedded.shape[1] * embedded.shape[2]) ** 0.5
+        return embedded + torch.empty_like(embedded).uniform_(-reach, reach)
+
+    return add
 
 
 def _after_prefix(self: Any, input_ids: Any, attention_mask: Any, prefix: int) -> Any:
-    """Hidden states of what follows the shared first tokens, which one row computes for all; gradients flow through it."""
+    """``_states`` of what follows the shared first tokens, which one row computes for all; gradients flow through it."""
     cache = DynamicCache(config=self.config)
-    self.model(input_ids=input_ids[:1, :prefix], past_key_values=cache, use_cache=True)
+    self.base_model(input_ids=input_ids[:1, :prefix], past_key_values=cache, use_cache=True)
     for layer in cache.layers:
         layer.keys = layer.keys.expand(len(input_ids), -1, -1, -1)
         layer.values = layer.values.expand(len(input_ids), -1, -1, -1)
-    return self.model(
-        input_ids=input_ids[:, prefix:], attention_mask=attention_mask, past_key_values=cache, use_cache=True
-    ).last_hidden_state
+    inputs = {"input_ids": input_ids[:, prefix:], "attention_mask": attention_mask, "past_key_values": cache, "use_cache": True}
+    if self.pz2_plain_head is None:
+        self.pz2_plain_head = _has_plain_head(self, {"input_ids": input_ids})
+    return self.base_model(**inputs).last_hidden_state if self.pz2_plain_head else type(self).forward(self, **inputs).logits
 
 
-def _attention(self: Any, input_ids: Any) -> str:
-    if input_ids.device.type != "cpu" or (self.model.gradient_checkpointing and self.training):
+def _attention(self: Any, given: Any) -> str:
+    if given.device.type != "cpu" or (self.is_gradient_checkpointing and self.training):
         return self.pz2_attention
-    rows, length = input_ids.shape
+    rows, length = given.shape[:2]
     # float32 weights of the softmax and their bf16 copy are kept for the backward pass of every layer.
     kept = rows * self.config.num_attention_heads * length * length * 6 * self.config.num_hidden_layers
     return "eager" if kept <= PLAIN_ATTENTION_BYTES else self.pz2_attention
