@@ -2,6 +2,9 @@
 
 from assistant.core.commands import Command, MenuItem, Param, Registry
 
+# As `finetuning.training.recipe` knows them; this table imports nothing of a room.
+METHODS = ("lora", "dora", "qlora", "lora_8bit", "ia3", "prompt_tuning", "full")
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "generate",
@@ -77,7 +80,16 @@ COMMANDS: tuple[Command, ...] = (
             Param("learning_rate", "size of a step", "float"),
             Param("batch_size", "rows a step", "int"),
             Param("max_length", "longest row in tokens, the rest is cut", "int"),
+            Param("method", "what is trained (docs/training.md)", choices=METHODS),
             Param("lora_r", "rank of the adapter", "int"),
+            Param("packing", "join short rows into long ones", "flag"),
+            Param("neftune_alpha", "noise on the words while training, 5 is usual", "float"),
+            Param("gradient_checkpointing", "less memory for more time", "flag"),
+            Param("liger", "Liger kernels, where a CUDA GPU has them", "flag"),
+            Param("flash_attention", "FlashAttention 2, where a CUDA GPU has it", "flag"),
+            Param("set", "any other field of training_config.yaml, as lora_alpha=32 schedule=linear …", many=True),
+            Param("processes", "train on so many processes or GPUs together", "int"),
+            Param("accelerate_config", "a file of `accelerate config`: FSDP, DeepSpeed, several machines"),
             Param("seed", "the number that fixes every choice", "int"),
             Param("promote", "make it live when it is done, without asking", "flag"),
             Param("detach", "return at once and let it run", "flag"),
@@ -107,6 +119,16 @@ COMMANDS: tuple[Command, ...] = (
         ),
         (MenuItem(10, "Evaluate a model"),),
         needs_torch=True,
+    ),
+    Command(
+        "calibrate",
+        "fit the confidence of a version again, so that 70% means 70%",
+        "finetuning.evaluation.calibrate:command",
+        (
+            Param("model", "base, a model, MODEL/VERSION or a folder (default: the base and everything live)", positional=True),
+            Param("version", "its version (default: the live one)", positional=True),
+            Param("limit", "at most so many rows (default: all that may be fitted on)", "int"),
+        ),
     ),
     Command(
         "compare",
@@ -176,6 +198,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "export",
+        "give a trained model to other programs: merged safetensors, adapter, or GGUF",
+        "finetuning.training.export:run",
+        (
+            Param("model", "which model", positional=True, required=True),
+            Param("version", "its version (default: the live one)", positional=True),
+            Param("to", "the folder to write (default: models/exports/MODEL_VERSION_FORMAT)"),
+            Param("format", "the form", choices=("merged", "adapter", "gguf"), default="merged"),
+        ),
+        needs_torch=True,
+    ),
+    Command(
         "jobs",
         "training runs: list, follow, resume, cancel or delete",
         "finetuning.training.commands:jobs",
@@ -187,4 +221,29 @@ COMMANDS: tuple[Command, ...] = (
     ),
 )
 
-REGISTRY = Registry(COMMANDS)
+_TRAIN = next(command for command in COMMANDS if command.name == "train")
+LEARN = Command(
+    "learn",
+    "a domain from a file in one go: import, train, prove, make it live",
+    "finetuning.learn:run",
+    (
+        Param("file", "a CSV, JSON, JSON Lines or Parquet file, or a domain that is there", positional=True, required=True),
+        Param("name", "what to call the domain (default: after the file)"),
+        Param("categories", "only rows of these categories", many=True),
+        Param("map", "which column is what, as question=COLUMN answer=COLUMN …", many=True),
+        *_TRAIN.params[1:],
+    ),
+    needs_torch=True,
+)
+TEST = Command(
+    "test",
+    "run the automatic test cases of each category and domain; status 1 when one fails",
+    "finetuning.evaluation.cases:test",
+    (
+        Param("categories", "only these: qna, technical, general, or domains of yours (default: all)", many=True),
+        Param("limit", "at most so many cases of a kind in each category", "int", default=5),
+        Param("show", "how many failed cases to show", "int", default=3),
+    ),
+)
+
+REGISTRY = Registry((*COMMANDS, LEARN, TEST))

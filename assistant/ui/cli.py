@@ -14,6 +14,7 @@ from assistant.core.commands import Command, Context, Registry, usage, value_sho
 from assistant.core.errors import PZ2Error, UsageError, from_os_error
 from assistant.core.events import Event, Failed, Finished
 from assistant.core.paths import Paths, prepare, resolve
+from assistant.ui import modes
 from assistant.ui.plain import PlainPrinter
 
 DESCRIPTION = """\
@@ -54,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(words: list[str], fine_tuning: Registry) -> int:
     root, as_json, words = _common(words)
+    in_mode = modes.words_of(words)
+    words = words if in_mode is None else in_mode
     if words and words[0] == "ft":
         return _fine_tuning(fine_tuning, words[1:], root, as_json)
     parser = _Parser(prog="main.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
@@ -62,6 +65,11 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
     parser.add_argument("--out", metavar="OUT.jsonl", help="with --ask-file: write there, and go on where an earlier run stopped")
     parser.add_argument("--route-only", action="store_true", help="with --ask-file: decide who would answer, without answering")
     parser.add_argument("--model", metavar="NAME", default="auto", help="auto, base, unified, qna, technical, or a domain of yours")
+    parser.add_argument(
+        "--mode",
+        choices=modes.MODES,
+        help="for scripts: the chat; train (--dataset_path FILE and the flags of `ft train`); or the automatic test cases",
+    )
     parser.add_argument("--category", metavar="NAME", help="use that category's system prompt (qna, technical, general)")
     parser.add_argument(
         "--root", metavar="DIR", help="keep datasets, models and logs under DIR (default: PZ2_ROOT, else the project folder)"
@@ -105,6 +113,8 @@ def _terminal() -> bool:
 def _check(given: argparse.Namespace, as_json: bool) -> None:
     """Flags that need another flag."""
     asks = given.ask is not None or given.ask_file is not None
+    if asks and given.mode:
+        raise UsageError("--mode does not go with --ask and --ask-file.", "Give one of them.")
     if given.ask is not None and given.ask_file is not None:
         raise UsageError("--ask and --ask-file do not go together.", "Give one of them.")
     if not asks and (as_json or given.category):

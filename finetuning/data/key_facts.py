@@ -26,9 +26,9 @@ _QUOTED = re.compile(
 )
 # "1주 40시간": the one is what the other is counted by.
 _ONE = re.compile(r"1\s?\D{1,7}")
-# Names that are no common words: Ctrl+S, F8, CamelCase, snake_case, NASA.
+# Names that are no common words: Ctrl+S, F8, CamelCase, snake_case, NASA, B100.
 _NAME = re.compile(
-    r"\b(?:(?:Ctrl|Alt|Shift|Cmd|Command|Option)(?:\s?\+\s?\w+)+|F\d{1,2}|[A-Z][a-z]+[A-Z]\w+|[a-z]+_[a-z_]+|[A-Z]{3,}[A-Z0-9]*)\b"
+    r"\b(?:(?:Ctrl|Alt|Shift|Cmd|Command|Option)(?:\s?\+\s?\w+)+|F\d{1,2}|[A-Z][a-z]+[A-Z]\w+|[a-z]+_[a-z_]+|[A-Z]{3,}[A-Z0-9]*|[A-Z]{1,4}-?\d{2,}[A-Z]?)\b"
 )
 # A Korean compound of four syllables and more before a particle that only nouns take.
 _COMPOUND = re.compile(r"(?<![가-힣])([가-힣]{4,})(?:을|를|이|가|에|에게|에서|의|입니다)(?![가-힣])")
