@@ -34,6 +34,11 @@ def evaluation(label, facts, loss, general, speed, suites=True):
     }
 
 
+def judged(bins, error):
+    worse = [{**one, "right": max(0, one["right"] - 3 * error * one["confidence"])} for one in bins] if error > 0.1 else bins
+    return {"rows": 300, "ece": error, "ece_interval": [error - 0.01, error + 0.02], "auroc": 0.84, "bins": worse}
+
+
 def version(paths, model, number, method="lora", facts=0.6, loss=1.5, seconds=1200.0, live=False, dpo_run=False):
     store = Store(paths)
     folder = store.version_folder(model, number)
@@ -77,7 +82,7 @@ def whole(paths):
     live = version(paths, "unified", "0002", facts=0.71, loss=1.4, live=True)
     version(paths, "technical", "0001", facts=0.8, loss=1.2, seconds=900.0, live=True)
     bins = [{"confidence": x / 10 + 0.05, "right": min(1, x / 10 + 0.08), "rows": 10 + 9 * x} for x in range(10)]
-    files.write_json(live / "calibration.json", {"engine": "llama", "figures": {"reliability": bins}})
+    files.write_json(live / "calibration.json", {"engine": "llama", "figures": {"before": judged(bins, 0.2), "after": judged(bins, 0.03)}})
     files.write_json(paths.logs / "evaluations/base_evaluation.json", evaluation("the base", 0.12, 3.8, 0.46, 158.0))
     harness = {"arc": {"file": "arc.jsonl", "tasks": {"pz2_arc_easy": {"figures": {"acc": share(0.54, 570, 0.04)}, "items": []}}}}
     files.write_json(paths.logs / "evaluations/base_evaluation_harness.json", {"subject": "the base", "harness": harness})

@@ -178,6 +178,8 @@ def reliability(systems: Sequence[System], path: Path) -> str:
     for colour, one in zip(COLOURS, [one for one in systems if bins(one)], strict=False):
         found = bins(one)
         most = max(part["rows"] for part in found)
+        before = bins(one, "before")
+        axis.plot([part["confidence"] for part in before], [part["right"] for part in before], color=colour, linestyle="--", alpha=0.5)
         axis.plot([part["confidence"] for part in found], [part["right"] for part in found], color=colour, linewidth=1.2, label=_label(one))
         sizes = [20 + 120 * part["rows"] / most for part in found]
         axis.scatter([part["confidence"] for part in found], [part["right"] for part in found], s=sizes, color=colour, alpha=0.8)
@@ -186,7 +188,7 @@ def reliability(systems: Sequence[System], path: Path) -> str:
     _percent(axis, "y")
     axis.legend(loc="upper left")
     _save(figure, path)
-    return "Answers of like confidence together: on the dotted line the confidence is true. Larger dots hold more answers."
+    return "Answers of like confidence together: on the dotted line it is true. Larger dots hold more answers; dashed: before calibration."
 
 
 @styled
@@ -219,11 +221,10 @@ def smoothed(values: Sequence[float], width: int = SMOOTHED) -> list[float]:
     return [sum(part) / len(part) for part in (values[max(0, place - width + 1) : place + 1] for place in range(len(values)))]
 
 
-def bins(system: System) -> list[dict[str, float]]:
-    """The reliability bins of a version's calibration: confidence, right, rows; [] when it says none."""
+def bins(system: System, when: str = "after") -> list[dict[str, float]]:
+    """The reliability bins of a version's confidence, after or before its calibration: confidence, right, rows; [] when it has none."""
     figures = system.documents.get("calibration", {}).get("figures") or {}
-    found = figures.get("reliability") or []
-    return [part for part in found if isinstance(part, dict) and {"confidence", "right", "rows"} <= set(part)]
+    return (figures.get(when) or {}).get("bins") or []
 
 
 def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:

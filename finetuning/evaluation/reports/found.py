@@ -129,6 +129,8 @@ def _base(paths: Paths) -> System:
         path = paths.logs / "evaluations" / f"base_{name}"
         if (document := _read(path)) is not None:
             documents[kind], sources[kind] = document, _relative(paths, path)
+    if (calibration := _read(paths.base / "calibration.json")) is not None:
+        documents["calibration"], sources["calibration"] = calibration, _relative(paths, paths.base / "calibration.json")
     return System(BASE, "base", None, False, documents, sources)
 
 

@@ -39,7 +39,7 @@ def figures(found: Found) -> list[Plan]:
     versions = [system for system in found.systems if system.version]
     facts = [system for system in found.judged if figures_of(system).get("key_fact_recall")]
     having = [system for system in found.systems if suites_of(system)]
-    calibrated = [system for system in versions if drawing.bins(system)]
+    calibrated = [system for system in found.systems if drawing.bins(system)]
     choices = (
         ("model_comparison", drawing.model_comparison, found.judged, ("evaluation",)),
         ("efficiency_comparison", drawing.efficiency, versions, ("card", "report")),
@@ -74,7 +74,7 @@ def missing(found: Found) -> list[Missing]:
             "the classifier's figures",
             "evaluate unified --type classification",
         ),
-        (any(drawing.bins(system) for system in systems), "reliability_diagram.png (a calibrated version)", "train unified"),
+        (any(drawing.bins(system) for system in systems), "reliability_diagram.png and the calibration", "calibrate"),
         (found.comparison is not None, "full_comparison_report.json with its verdicts", "compare"),
         (found.ways is not None, "the ways of answering", "compare --systems hybrid separate unified"),
         *((suite in suites, file, "evaluate unified --suite all") for suite, (file, _) in SUITE_FILES.items()),
@@ -93,7 +93,7 @@ def parts(found: Found, sheets: Sequence[Sheet], drawn: Sequence[Drawn], gaps: S
     sections = (
         ("Models", ("comparison_summary", "paired_differences", "ways_of_answering"), ("model_comparison", "tradeoff_analysis")),
         ("Benchmarks", ("benchmarks",), ("benchmark_comparison",)),
-        ("Classifier and confidence", ("classification",), ("reliability_diagram",)),
+        ("Classifier and confidence", ("classification", "calibration"), ("reliability_diagram",)),
         ("Training", ("costs",), ("sft_training_curves", "dpo_training_curves", "efficiency_comparison")),
         ("Data", ("datasets",), ("dataset_statistics", "filtering_stats")),
     )

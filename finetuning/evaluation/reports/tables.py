@@ -105,6 +105,32 @@ def classification(found: Found) -> Sheet | None:
     return Sheet("classification", "Classifier", "results", columns, tuple(rows), sources(having, "classification")) if rows else None
 
 
+def calibration(found: Found) -> Sheet | None:
+    """How true the stated confidence of each system is, before and after calibration."""
+    rows, having = [], []
+    for system in found.systems:
+        document = system.documents.get("calibration", {})
+        before, after = ((document.get("figures") or {}).get(when) or {} for when in ("before", "after"))
+        if after:
+            having.append(system)
+            low, high = after.get("ece_interval") or (None, None)
+            rows.append(
+                (
+                    system.label,
+                    document.get("engine"),
+                    after.get("rows"),
+                    before.get("ece"),
+                    after.get("ece"),
+                    low,
+                    high,
+                    after.get("auroc"),
+                )
+            )
+    columns = ("system", "engine", "answers", "error_before", "error_after", "low", "high", "right_told_from_wrong")
+    notes = "The error is the expected calibration error on answers that the curve was not fitted on; the last column is the AUROC."
+    return Sheet("calibration", "Confidence", "metrics", columns, tuple(rows), sources(having, "calibration"), notes) if rows else None
+
+
 def costs(found: Found) -> Sheet | None:
     """What each run took. CPU hours are the processor time of all cores; GPU hours the time a GPU was held."""
     if not found.runs:
@@ -136,6 +162,7 @@ def sheets(found: Found) -> list[Sheet]:
         ways(found),
         benchmarks(found),
         classification(found),
+        calibration(found),
         costs(found),
         data(found),
     )
