@@ -67,8 +67,8 @@ def _run(words: list[str], fine_tuning: Registry) -> int:
     parser.add_argument("--model", metavar="NAME", default="auto", help="auto, base, unified, qna, technical, or a domain of yours")
     parser.add_argument(
         "--mode",
-        choices=modes.MODES,
-        help="for scripts: the chat; train (--dataset_path FILE and the flags of `ft train`); or the automatic test cases",
+        metavar="MODE",
+        help="for scripts: interactive (the chat), train (--dataset_path FILE and the flags of `ft train`), or test (the test cases)",
     )
     parser.add_argument("--category", metavar="NAME", help="use that category's system prompt (qna, technical, general)")
     parser.add_argument(
