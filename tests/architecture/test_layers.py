@@ -23,10 +23,13 @@ ALSO = {
     "finetuning.evaluation": ("assistant.engine", "assistant.router", "assistant.chat"),
     # Scripts are doors like main.py.
     "finetuning.scripts": ("assistant",),
+    "finetuning.api": ("assistant",),
 }
 TORCH = {"torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets"}
 TORCH_ROOMS = (
     "assistant.engine.hf",
+    "assistant.engine.networks",
+    "assistant.engine.template",
     "assistant.engine.embedded",
     "assistant.engine.base",
     "finetuning.training",
