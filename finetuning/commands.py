@@ -136,7 +136,7 @@ COMMANDS: tuple[Command, ...] = (
         "finetuning.evaluation.compare:compare",
         (
             Param(
-                "systems",
+                "models",
                 "base, models, MODEL/VERSION or folders, the first is the measure (default: all live)",
                 positional=True,
                 many=True,
@@ -146,9 +146,12 @@ COMMANDS: tuple[Command, ...] = (
             Param("limit", "at most so many rows, 0 for all (default: 100)", "int"),
             Param("suite", "none, all, names, or a .yaml or .jsonl file of yours (default: general_ability)", many=True),
             Param("engine", "what answers (default: the engine of the chat)", choices=("auto", "llama", "hf"), default="auto"),
-            Param("show", "how many questions to show side by side", "int", default=3),
+            Param("show", "how many questions to show side by side (default: 3, blind 10)", "int"),
             Param("gate", "exit status 1 unless the last system is better than the first", "flag"),
             Param("fresh", "answer everything anew, use nothing kept from earlier", "flag"),
+            Param("systems", "ways of answering instead of models", choices=("hybrid", "separate", "unified"), many=True),
+            Param("blind", "you pick the better answers without their names; picks become preference pairs", "flag"),
+            Param("repeat", "ask some questions so many times and say how far the answers agree", "int"),
         ),
         (MenuItem(11, "Compare models"),),
         needs_torch=True,

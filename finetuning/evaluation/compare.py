@@ -1,4 +1,4 @@
-"""Compare systems on the same questions in one base load: paired differences with intervals, and a plain verdict."""
+"""Compare models, versions or methods on the same questions in one base load: paired differences with intervals, a plain verdict."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
@@ -13,7 +13,8 @@ from assistant.core.paths import Paths
 from assistant.core.store import Store
 from assistant.engine import base as engines
 from finetuning.evaluation import asked as held_out_rows
-from finetuning.evaluation import run, suites
+from finetuning.evaluation import blind as blind_picks
+from finetuning.evaluation import consistency, run, suites
 from finetuning.evaluation.bench import Bench
 from finetuning.evaluation.bootstrap import Interval, paired
 from finetuning.evaluation.gate import Evidence, refusal
@@ -21,6 +22,8 @@ from finetuning.evaluation.proof import compared, row
 from finetuning.evaluation.subjects import BASE, Subject, base_subject, find, version_subject
 
 LIMIT = 100
+# Questions shown with all answers: to read, and to pick from.
+SHOWN, BLIND = 3, 10
 # A system whose tokens a second differ by less is neither faster nor slower: runs on a busy machine vary so much.
 SPEED_NOISE = 0.05
 _AT = {"loss": "held-out text", "key_facts": "facts", "general": "general ability", "category": "categories"}
@@ -30,19 +33,26 @@ Document = dict[str, Any]
 
 def compare(
     context: Context,
-    systems: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
     on: str | None = None,
     split: str | None = None,
     limit: int | None = None,
     suite: Sequence[str] | None = None,
     engine: str = "auto",
-    show: int = 3,
+    show: int | None = None,
     gate: bool = False,
     fresh: bool = False,
+    systems: Sequence[str] | None = None,
+    blind: bool = False,
+    repeat: int | None = None,
 ) -> Iterator[Event]:
-    """Judge systems on the same questions; the first named is what the others are measured against."""
+    """Judge models on the same questions; the first named is what the others are measured against."""
+    if systems:
+        yield from _in_ways(context, models, systems, limit, SHOWN if show is None else show)
+        return
+    _check(context, blind, repeat)
     paths = context.paths
-    subjects = _subjects(paths, systems)
+    subjects = _subjects(paths, models)
     owner = on or _owner(subjects)
     settings = configuration.load(paths)
     base = engines.base_of(settings, paths)
@@ -55,14 +65,20 @@ def compare(
         documents = []
         for subject in subjects:
             documents.append((yield from run.judge(bench, subject, asked, chosen)))
+            if repeat:
+                documents[-1]["consistency"] = yield from consistency.measure(bench, subject, asked, repeat)
         proof = yield from _proof_of_base(bench)
     finally:
         bench.release()
     document = {"split": split, "file": path.name, "base": proof, "systems": documents, "comparisons": _comparisons(documents)}
     where = paths.logs / "evaluations" / "comparison.json"
     files.write_json(where, document)
-    yield _report(document, show, str(where))
-    yield Notice(f"Every answer side by side is in {where}")
+    picked = (yield from _blind(context, documents, asked, BLIND if show is None else show)) if blind else None
+    if picked is not None:
+        document["blind"] = picked[0]
+        files.write_json(where, document)
+    yield _report(document, 0 if blind else SHOWN if show is None else show, str(where), picked)
+    yield Notice(f"Every answer side by side is in {where}. `report` puts everything together.")
     if gate:
         yield from _gate(documents)
 
@@ -73,6 +89,7 @@ def sides(documents: Sequence[Document]) -> list[dict[str, Any]]:
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     return [
         {
+            "id": name,
             "question": tables[0][name]["question"],
             "reference": tables[0][name]["reference"],
             "answers": {document["subject"]: table[name]["answer"] for document, table in zip(documents, tables, strict=True)},
@@ -90,6 +107,33 @@ def plain(old: Document, new: Document) -> str:
         words["better" if gain.above_zero else "worse" if gain.below_zero else "same"].append(name.replace("_", " "))
     parts = [f"{word} at {' and '.join(names)}" for word, names in words.items() if names]
     return f"{new['subject']}, measured against {old['subject']}: {', '.join([*parts, *_speed(old, new)])}."
+
+
+def _in_ways(context: Context, models: Sequence[str] | None, systems: Sequence[str], limit: int | None, show: int) -> Iterator[Event]:
+    """Ways of answering instead of models."""
+    if models:
+        raise UsageError("`--systems` compares ways of answering, not models.", "Leave the models out, or leave --systems out.")
+    # Here, because it needs no torch, and the chat's own parts instead.
+    from finetuning.evaluation import ways
+
+    yield from ways.compare(context, systems, limit, show)
+
+
+def _check(context: Context, blind: bool, repeat: int | None) -> None:
+    if blind and context.questions is None:
+        raise UsageError("`--blind` asks a person, and nobody is there to ask.", "Run it in a terminal, without --json.")
+    if repeat is not None and repeat < 2:
+        raise UsageError(f"Asked {repeat} times there is nothing to agree with.", "Give --repeat 2 or more.")
+
+
+def _blind(
+    context: Context, documents: Sequence[Document], asked: Sequence[held_out_rows.Asked], show: int
+) -> Generator[Event, None, tuple[Document, Lines]]:
+    prompts = {one.id: one.messages for one in asked}
+    shown = [blind_picks.Side(side["id"], prompts[side["id"]], side["answers"]) for side in sides(documents)]
+    assert context.questions is not None
+    picks = yield from blind_picks.ask(context.paths, context.questions, shown, show)
+    return blind_picks.report(context.paths, picks)
 
 
 def _subjects(paths: Paths, systems: Sequence[str] | None) -> list[Subject]:
@@ -160,7 +204,7 @@ def _speed(old: Document, new: Document) -> list[str]:
     return ["as fast"] if abs(change) < SPEED_NOISE else [f"{'faster' if change > 0 else 'slower'} by {abs(change):.0%}"]
 
 
-def _report(document: Document, show: int, where: str) -> Report:
+def _report(document: Document, show: int, where: str, picked: tuple[Document, Lines] | None) -> Report:
     documents = document["systems"]
     heads = ("system", "key-fact recall", "loss", *(name.replace("_", " ") for name in documents[0]["suites"]), "tokens/s")
     overview = Table(heads, tuple(map(_line, documents)))
@@ -169,7 +213,9 @@ def _report(document: Document, show: int, where: str) -> Report:
     verdicts = tuple(one["verdict"] for one in document["comparisons"])
     shown = sides(documents)[:show]
     told = [f"{head}: {text}" for side in shown for head, text in (("QUESTION", side["question"]), *side["answers"].items())]
-    blocks = (overview, differences, Lines("Verdict", verdicts), *((Lines("Side by side", tuple(told)),) if told else ()))
+    repeated = (consistency.table(documents),) if "consistency" in documents[0] else ()
+    beside = (Lines("Side by side", tuple(told)),) if told else ()
+    blocks = (overview, differences, *repeated, Lines("Verdict", verdicts), *beside, *((picked[1],) if picked else ()))
     data = {**run.without_items(document), "file": where, "answers": shown}
     return Report(f"{len(documents)} systems on {documents[0]['engine']}", data, blocks)
 
