@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,10 +22,16 @@ CREATE INDEX IF NOT EXISTS turns_by_session ON turns(session, id);
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One finished turn: ``said`` is what the user typed, ``reply`` the answer with its figures."""
+    """One finished turn: ``said`` is what the user typed, ``reply`` the answer with its figures.
+
+    ``draft`` is the answer it took over from, if there was one. ``signs`` are what the confidence reads of the answer, of all its
+    tokens and of the first ones; they are not kept on disk.
+    """
 
     said: str
     reply: Reply
+    draft: Reply | None = None
+    signs: tuple[tuple[float, ...], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,10 @@ class History:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._database() as database:
             database.executescript(_SCHEMA)
+            columns = [row[1] for row in database.execute("PRAGMA table_info(turns)")]
+            if "draft" not in columns:
+                # A history from before answers were handed over.
+                database.execute("ALTER TABLE turns ADD COLUMN draft TEXT")
 
     def listed(self, most: int = 20) -> list[Listed]:
         """The newest conversations that hold a turn, newest first."""
@@ -62,8 +72,8 @@ class History:
         with self._database() as database:
             if not database.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone():
                 raise DataError(f"There is no conversation {session}.", "`sessions:` lists them.")
-            rows = database.execute("SELECT said, reply FROM turns WHERE session = ? ORDER BY id", (session,))
-            return [Turn(said, Reply(**json.loads(reply))) for said, reply in rows]
+            rows = database.execute("SELECT said, reply, draft FROM turns WHERE session = ? ORDER BY id", (session,))
+            return [Turn(said, Reply(**json.loads(reply)), Reply(**json.loads(draft)) if draft else None) for said, reply, draft in rows]
 
     def add(self, session: int | None, turn: Turn) -> int:
         """Save a turn; a new conversation begins when ``session`` is None. Returns the conversation's number."""
@@ -73,9 +83,10 @@ class History:
                 title = " ".join(turn.said.split())[:60]
                 session = database.execute("INSERT INTO sessions (title, started) VALUES (?, ?)", (title, now)).lastrowid
             reply = json.dumps(asdict(turn.reply), ensure_ascii=False)
+            draft = json.dumps(asdict(turn.draft), ensure_ascii=False) if turn.draft else None
             database.execute(
-                "INSERT INTO turns (session, said, question, answer, reply, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (session, turn.said, turn.reply.question, turn.reply.answer, reply, now),
+                "INSERT INTO turns (session, said, question, answer, reply, at, draft) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (session, turn.said, turn.reply.question, turn.reply.answer, reply, now, draft),
             )
         assert session is not None
         return session

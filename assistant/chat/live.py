@@ -2,9 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from assistant.chat.residents import Residents
+from assistant.core import settings as configuration
 from assistant.core.errors import ModelError, PZ2Error
 from assistant.core.events import Checked, Event, Notice, Step, Switched
 from assistant.core.paths import Paths
@@ -14,7 +16,8 @@ from assistant.core.store import Store
 from assistant.core.values import Adapter, Judgement, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine
-from assistant.router import classifier
+from assistant.router import classifier, confidence
+from assistant.router.confidence import Calibration
 
 TRIAL = Sampling(max_tokens=12)
 
@@ -40,7 +43,11 @@ class Live:
         self._engine: Engine | None = None
         self._failure: PZ2Error | None = None
         self._probe: classifier.Probe | None = None
-        self._resident: dict[str, Adapter] = {}
+        self.residents = Residents(lambda: self.settings.router.memory_budget_mb)
+        # Whether the speaker asked for last was in memory already.
+        self.found = True
+        self._calibrations: dict[str, Calibration] = {}
+        self._settings_stamp = _stamp(paths)
         self._announced: dict[str, str | None] = {}
         self._thread: threading.Thread | None = None
 
@@ -83,10 +90,14 @@ class Live:
 
     def resident(self) -> dict[str, str]:
         """The adapters in memory: model → version."""
-        return {model: adapter.key.rpartition("/")[2] for model, adapter in self._resident.items()}
+        return self.residents.versions()
 
     def follow(self) -> Iterator[Event]:
-        """What went live or back since the last turn, here or in another process."""
+        """What went live or back since the last turn, here or in another process; changed settings of the router hold from here on."""
+        stamp = _stamp(self._paths)
+        if stamp != self._settings_stamp:
+            self._settings_stamp = stamp
+            self.settings = replace(self.settings, router=configuration.load(self._paths).router)
         for model in self.store.models():
             now, before = _version(self.store, model), self._announced.get(model)
             if now != before:
@@ -108,37 +119,72 @@ class Live:
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:
         """The model asked for, loaded; when its version is missing or broken, the unified model or the base instead, with the reason."""
         notices: list[Notice] = []
-        for candidate in dict.fromkeys((model, "unified")):
-            if candidate == "base":
-                continue
+        for candidate in () if model == "base" else dict.fromkeys((model, "unified")):
             try:
                 adapter = self.store.live(candidate)
                 if adapter is not None:
-                    self._bring(candidate, adapter)
+                    self.found = self.residents.bring(self.engine, candidate, adapter)
                     version = adapter.key.rpartition("/")[2]
                     return Speaker(candidate, version, adapter.key, self._system(candidate, version)), notices
             except ModelError as error:
                 notices.append(Notice(f"The {candidate} model cannot answer: {error.what} {error.fix}", "warning"))
-            if candidate == "base" or model == "base":
-                break
         return Speaker("base", None, None, system_prompt("base")), notices
+
+    def calibration(self, speaker: Speaker) -> Calibration | None:
+        """What maps this speaker's answers to probabilities on this engine; None when it was not calibrated for it."""
+        key = speaker.adapter or "base"
+        if key not in self._calibrations:
+            folder = self._paths.base if speaker.version is None else self.store.version_folder(speaker.model, speaker.version)
+            found = confidence.load(folder / confidence.FILE, self.engine.name)
+            if found is not None and speaker.version is None and found.weights != (self.base.sha256 or self.base.source):
+                found = None
+            if found is None:
+                return None
+            self._calibrations[key] = found
+        return self._calibrations[key]
+
+    def prospect(self, model: str) -> Speaker | None:
+        """Who would answer for a model, without loading it; None when it has no sound live version."""
+        try:
+            adapter = self.store.live(model)
+            if adapter is None:
+                return None
+            version = adapter.key.rpartition("/")[2]
+            return Speaker(model, version, adapter.key, self._system(model, version))
+        except ModelError:
+            return None
+
+    def ahead(self, models: Sequence[str], prompt: tuple[str, list[int]] | None = None) -> None:
+        """Load the live versions of models that are likely to be needed, in the background between two turns."""
+        wanted = {}
+        for model in models:
+            try:
+                adapter = self.store.live(model)
+            except ModelError:
+                continue
+            if adapter is not None:
+                wanted[model] = adapter
+        if self.ready and self._engine is not None:
+            self.residents.ahead(self._engine, wanted, prompt)
 
     def try_version(self, model: str, version: str) -> str:
         """Load a version beside the others and let it say a few words; returns them. A version that cannot is a ModelError."""
         adapter = self.store.adapter(model, version)
         engine = self.engine
-        before = dict(self._resident)
+        with self.residents.turn():
+            return self._try(engine, model, version, adapter)
+
+    def _try(self, engine: Engine, model: str, version: str, adapter: Adapter) -> str:
+        before = self.residents.now()
         try:
-            self._bring(model, adapter)
+            self.residents.bring(engine, model, adapter)
             prompt = engine.format.encode([Message("system", self._system(model, version)), Message("user", "Hello, who are you?")])
             said = "".join(token.text for token in engine.stream(prompt, adapter.key, TRIAL, lambda: False))
         except ModelError:
-            self._resident = before
-            engine.set_adapters(list(before.values()))
+            self.residents.put_back(engine, before)
             raise
         if not said.strip():
-            self._resident = before
-            engine.set_adapters(list(before.values()))
+            self.residents.put_back(engine, before)
             raise ModelError(f"Version {version} of the {model} model says nothing.", "Train it again; the live version stays.")
         return said
 
@@ -146,9 +192,10 @@ class Live:
         """Give the engine's memory back."""
         if self._thread is not None:
             self._thread.join()
+        self.residents.clear()
         if self._engine is not None:
             self._engine.release()
-        self._engine, self._thread, self._resident = None, None, {}
+        self._engine, self._thread = None, None
 
     def _load(self) -> None:
         try:
@@ -167,22 +214,12 @@ class Live:
         try:
             adapter = self.store.live("unified")
             if adapter is not None and self._engine is not None:
-                self._engine.set_adapters([adapter])
-                self._resident = {"unified": adapter}
+                self.residents.bring(self._engine, "unified", adapter)
         except ModelError:
-            self._resident = {}
+            return
 
     def _system(self, model: str, version: str) -> str:
         return self.store.card(model, version).system or system_prompt(model)
-
-    def _bring(self, model: str, adapter: Adapter) -> None:
-        if self._resident.get(model) == adapter:
-            return
-        # A version that was deleted meanwhile cannot be loaded again beside the others.
-        whole = {name: other for name, other in self._resident.items() if (other.folder / "card.json").is_file()}
-        wanted = {**whole, model: adapter}
-        self.engine.set_adapters(list(wanted.values()))
-        self._resident = wanted
 
 
 def go_live(live: Live, model: str, version: str | None) -> Iterator[Event]:
@@ -202,4 +239,11 @@ def _version(store: Store, model: str) -> str | None:
     try:
         return store.current(model).version
     except ModelError:
+        return None
+
+
+def _stamp(paths: Paths) -> int | None:
+    try:
+        return (paths.models / "settings.yaml").stat().st_mtime_ns
+    except OSError:
         return None

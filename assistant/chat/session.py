@@ -2,22 +2,30 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from assistant.chat import context
 from assistant.chat.history import History, Turn
 from assistant.chat.live import Live, Speaker
+from assistant.chat.speech import Speech, audition, speak
 from assistant.core import files
 from assistant.core.errors import DataError, UsageError
-from assistant.core.events import Event, Notice, RouteChosen, TextDelta, TurnDone
+from assistant.core.events import Event, Notice, RouteChosen, TurnDone
 from assistant.core.paths import Paths
-from assistant.core.text import Cleaner, clean
-from assistant.core.values import Judgement, Reply, Route, Sampling, Stopped, Token
-from assistant.router import policy, repetition, triggers
+from assistant.core.text import clean
+from assistant.core.values import Judgement, Reply, Route, Sampling
+from assistant.router import policy, triggers, usage
+from assistant.router.complexity import complexity
+from assistant.router.policy import Next
 
 # A retry at the chat's own, low temperature would say the same words again.
 RETRY_TEMPERATURE = 0.7
+# At most so many models say their first words before one of them takes over.
+AUDITIONS = 4
+# A category this likely needs no earlier question to be understood.
+CLEAR = 0.8
 KOREAN = "This base model knows no Korean, so it answers in English."
 
 
@@ -28,16 +36,17 @@ class Asked:
     question: str
     judgement: Judgement | None
     route: Route
+    complexity: float | None = None
 
 
-@dataclass(slots=True)
-class _Stream:
-    """What has come of an answer so far."""
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A turn's answers: the one that counts, the draft it took over from, and what the policy made of it."""
 
-    text: str = ""
-    ids: list[int] = field(default_factory=list)
-    first: float | None = None
-    stopped: Stopped = "end"
+    speech: Speech
+    draft: Speech | None
+    next: Next
+    default: str
 
 
 class Session:
@@ -60,9 +69,12 @@ class Session:
         self.turns: list[Turn] = []
         self.pinned = pinned
         self.closed = False
+        # The specialist that was offered under the last answer.
+        self.offered: str | None = None
         self._greedy = greedy
         self._system = system
         self._left_out = 0
+        self._habits: usage.Habits | None = None
 
     def say(self, text: str, *, expert: bool = False, at: int | None = None, again: bool = False) -> Iterator[Event]:
         """Answer a message. ``expert`` asks the specialist, ``again`` wants other words; ``at`` answers as if only so many turns had been.
@@ -76,37 +88,39 @@ class Session:
         yield from self.live.follow()
         if triggers.is_korean(text) and self.live.settings.base == "embedded":
             yield Notice(KOREAN)
-        speaker, notices = self.live.speaker(asked.route.model)
-        yield from notices
-        category = asked.judgement.category if asked.judgement else None
-        yield RouteChosen(speaker.model, speaker.version, category, asked.route.trigger, asked.route.reason)
-        prompt = self._prompt(self._system or speaker.system, turns, asked.question)
-        if prompt.left_out > self._left_out:
-            yield Notice(
-                f"The conversation is longer than the model can read; its first {prompt.left_out} turns are left out from here on."
+        started = time.perf_counter()
+        with self.live.residents.turn():
+            said = yield from self._answered(asked, turns, again)
+            reply = _reply(asked, said, time.perf_counter() - started)
+            draft = (
+                _reply(asked, replace(said, speech=said.draft, draft=None, next=policy.KEEP), said.draft.seconds) if said.draft else None
             )
-        self._left_out = prompt.left_out
-        stream, sampling, started = _Stream(), self._sampling(again), time.perf_counter()
-        tokens = self.live.engine.stream(prompt.ids, speaker.adapter, sampling, lambda: False)
-        try:
-            yield from self._receive(tokens, stream, sampling, started)
-        finally:
-            tokens.close()
-        reply = _reply(asked, speaker, stream, time.perf_counter() - started)
-        self._keep(Turn(cleaned(text), reply), at)
-        yield TurnDone(reply)
+            self._keep(Turn(cleaned(text), reply, draft, said.speech.signs), at)
+            yield TurnDone(reply)
+        self.offered = said.next.model if said.next.step == "offer" else None
+        yield from _told(asked, said, reply, self.live.settings.router.unlikely)
+        self._learn(reply, turns)
+        self._ahead(asked, turns)
 
     def decide(self, text: str, turns: Sequence[Turn] = (), expert: bool = False) -> Asked:
-        """What a message asks, and who shall answer it, without answering. A bare request for the expert means the last turn's question."""
+        """What a message asks, and who shall answer it first, without answering. A bare request for the expert means the last question."""
         text = cleaned(text)
         if not text:
             raise UsageError("There is nothing to answer.", "Type a question.")
-        question, requested = text, expert or triggers.asks_for_specialist(text)
-        if turns and triggers.asks_only_for_specialist(text):
+        trained = self.live.trained()
+        accepted = bool(turns and self.offered and triggers.accepts(text))
+        named = self.offered if accepted else triggers.named(text, trained)
+        question, requested = text, expert or named is not None or triggers.asks_for_specialist(text)
+        if turns and (accepted or triggers.asks_only_for_specialist(triggers.without_name(text, named) if named else text)):
             question = turns[-1].reply.question
-        judgement = self.live.judge(question)
+        judgement = self._judged(question, turns)
         pin = self.pinned or pinned(self.paths)
-        return Asked(question, judgement, policy.decide(judgement, pinned=pin, requested=requested, trained=self.live.trained()))
+        route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, named=named)
+        return Asked(question, judgement, route, complexity(judgement, question))
+
+    def foreseen(self, asked: Asked) -> Next:
+        """What would follow the first answer, as far as the question alone tells."""
+        return policy.after(asked.route, asked.judgement, asked.complexity, None, self.live.trained(), self.live.settings.router)
 
     def retry(self) -> Iterator[Event]:
         """Answer the last message once more; the old answer goes when the new one is whole."""
@@ -124,41 +138,95 @@ class Session:
         if self.history is not None and self.id is not None:
             self.history.drop_last(self.id)
         self.turns.pop()
+        self.offered = None
         return last
 
     def new(self) -> None:
         """Begin a new conversation; the old one stays in the history."""
-        self.id, self.turns, self._left_out = None, [], 0
+        self.id, self.turns, self._left_out, self.offered = None, [], 0, None
 
     def open(self, number: int) -> None:
         """Go on with an earlier conversation."""
         if self.history is None:
             raise DataError("There is no history to open from.", "Start the chat with `python main.py`.")
         self.turns = self.history.turns(number)
-        self.id, self._left_out = number, 0
+        self.id, self._left_out, self.offered = number, 0, None
 
-    def _receive(self, tokens: Iterator[Token], stream: _Stream, sampling: Sampling, started: float) -> Iterator[Event]:
-        cleaner = Cleaner()
-        for token in tokens:
-            if stream.first is None:
-                stream.first = time.perf_counter() - started
-            if token.id >= 0:
-                stream.ids.append(token.id)
-            text = cleaner.feed(token.text)
-            stream.text += text
-            if text:
-                yield TextDelta(text)
-            if loop := repetition.loop_length(stream.ids):
-                stream.stopped = "repetition"
-                kept = self.live.engine.format.decode(stream.ids[:-loop])
-                stream.text = clean(kept)
-                return
-        if len(stream.ids) >= sampling.max_tokens:
-            stream.stopped = "length"
+    def _answered(self, asked: Asked, turns: Sequence[Turn], again: bool) -> Generator[Event, None, _Said]:
+        """The answer of the model that the route names, and of another one when the policy hands over."""
+        settings, route, engine = self.live.settings.router, asked.route, self.live.engine
+        speaker, notices = self.live.speaker(route.model)
+        yield from notices
+        found = self.live.found
+        yield self._chosen(speaker, asked, route)
+        speech, sampling = self._speech(speaker, asked, turns), self._sampling(again)
+        yield from self._left_out_notice(asked, turns, speaker)
+        default = route.trigger is None and policy.specialist_of(asked.judgement) is not None
+        may_end = default and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, self.live.trained()))
+        yield from speak(engine, speech, sampling, (lambda share: share < settings.hopeless) if may_end else None)
+        after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, self.live.trained(), settings)
+        if after.step != "hand over":
+            self.live.found = found
+            return _Said(speech, None, after, speaker.model)
+        other, notices = self._successor(asked, turns, after, speech, sampling)
+        yield from notices
+        if other is None:
+            if speech.hopeless:
+                yield from speak(engine, speech, sampling)
+            return _Said(speech, None, policy.KEEP, speaker.model)
+        taken = replace(after, model=other.speaker.model, reason=_reason(after, other.speaker.model))
+        yield self._chosen(other.speaker, asked, Route(other.speaker.model, after.trigger, taken.reason))
+        yield from speak(engine, other, sampling)
+        return _Said(other, speech, taken, speaker.model)
 
-    def _prompt(self, system: str, turns: Sequence[Turn], question: str) -> context.Prompt:
+    def _successor(
+        self, asked: Asked, turns: Sequence[Turn], after: Next, draft: Speech, sampling: Sampling
+    ) -> tuple[Speech | None, list[Notice]]:
+        """Who takes over: the specialist for a complex question; else whoever is likeliest right by the first words of its answer."""
+        names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, self.live.trained())[:AUDITIONS]
+        notices: list[Notice] = []
+        ready: dict[str, Speech] = {}
+        for name in filter(None, names):
+            speaker, told = self.live.speaker(name)
+            notices += told
+            if speaker.model == name and name != draft.speaker.model:
+                ready[name] = self._speech(speaker, asked, turns)
+        if after.trigger == "complexity" or not ready:
+            return next(iter(ready.values()), None), notices
+        heard = {name: audition(self.live.engine, speech, sampling) for name, speech in ready.items()}
+        chosen = policy.likeliest(draft.confidence, heard)
+        if chosen is not None:
+            # Several auditions may have pushed it out of the memory again.
+            notices += self.live.speaker(chosen)[1]
+        return ready[chosen] if chosen else None, notices
+
+    def _chosen(self, speaker: Speaker, asked: Asked, route: Route) -> RouteChosen:
+        category = asked.judgement.category if asked.judgement else None
+        return RouteChosen(speaker.model, speaker.version, category, route.trigger, route.reason)
+
+    def _speech(self, speaker: Speaker, asked: Asked, turns: Sequence[Turn]) -> Speech:
+        return Speech(speaker, self._prompt(speaker, turns, asked.question).ids, self.live.calibration(speaker))
+
+    def _left_out_notice(self, asked: Asked, turns: Sequence[Turn], speaker: Speaker) -> Iterator[Event]:
+        left_out = self._prompt(speaker, turns, asked.question).left_out
+        if left_out > self._left_out:
+            yield Notice(f"The conversation is longer than the model can read; its first {left_out} turns are left out from here on.")
+        self._left_out = left_out
+
+    def _prompt(self, speaker: Speaker, turns: Sequence[Turn], question: str) -> context.Prompt:
         room = self.live.engine.context_tokens - self._sampling().max_tokens
+        system = self._system or speaker.system
         return context.build(self.live.engine.format, system, turns, question, room, min(self._left_out, len(turns)))
+
+    def _judged(self, question: str, turns: Sequence[Turn]) -> Judgement | None:
+        """What the classifier makes of a question; one that leans on the question before it is read together with that."""
+        alone = self.live.judge(question)
+        before = turns[-1].reply if turns else None
+        if alone is None or before is None or before.question == question or before.category not in policy.SPECIALISTS:
+            return alone
+        if max(alone.probabilities.values()) >= CLEAR or not triggers.leans_on_the_last(question):
+            return alone
+        return self.live.judge(f"{before.question}\n{question}")
 
     def _sampling(self, again: bool = False) -> Sampling:
         chat = self.live.settings.chat
@@ -174,6 +242,32 @@ class Session:
         self.turns.append(turn)
         if self.history is not None:
             self.id = self.history.add(self.id, turn)
+
+    def _learn(self, reply: Reply, turns: Sequence[Turn]) -> None:
+        """Count who answered, for loading ahead."""
+        if self.history is None or not self.live.settings.router.learn:
+            return
+        habits = usage.read(self.paths.usage)
+        if reply.model not in policy.DEFAULTS:
+            habits.looked_for(self.live.found)
+        habits.seen(reply.model, turns[-1].reply.model if turns else None, datetime.now())
+        usage.write(self.paths.usage, habits)
+        self._habits = habits
+
+    def _ahead(self, asked: Asked, turns: Sequence[Turn]) -> None:
+        """Load who is likely to be needed next, and let an offered specialist read the question already."""
+        if self.history is None:
+            return
+        specialists = [model for model in self.live.trained() if model not in policy.DEFAULTS]
+        last = self.turns[-1].reply.model if self.turns else None
+        likely = self._habits.wanted(specialists, last, datetime.now()) if self._habits else []
+        prospect = self.live.prospect(self.offered) if self.offered else None
+        prompt = None
+        if prospect is not None and prospect.adapter is not None:
+            prompt = (prospect.adapter, self._prompt(prospect, turns, asked.question).ids)
+            likely = [prospect.model, *(model for model in likely if model != prospect.model)]
+        if likely:
+            self.live.ahead(likely, prompt)
 
     def _last(self) -> Turn:
         if not self.turns:
@@ -202,24 +296,46 @@ def cleaned(text: str) -> str:
     return clean(text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
-def _reply(asked: Asked, speaker: Speaker, stream: _Stream, seconds: float) -> Reply:
-    decoding = seconds - (stream.first or 0.0)
-    count, judgement, route = len(stream.ids), asked.judgement, asked.route
+def _reason(after: Next, model: str) -> str:
+    who = "the untouched base is likelier to know it" if model == "base" else f"the {model} specialist answers"
+    return f"{after.reason}, so {who}"
+
+
+def _told(asked: Asked, said: _Said, reply: Reply, unlikely: float) -> Iterator[Notice]:
+    """The one line under an answer: an offer, or that nobody is likely to be right."""
+    if said.next.step == "offer":
+        words = "네, 전문가 모드로 해주세요" if triggers.is_korean(asked.question) else "yes, expert mode please"
+        yield Notice(f"The {said.next.model} specialist can answer this too ({said.next.reason}): say “{words}”.")
+    elif (
+        reply.confidence is not None
+        and reply.confidence < unlikely
+        and reply.trigger != "pinned"
+        and policy.specialist_of(asked.judgement) is not None
+    ):
+        yield Notice(f"Nobody here is likely to know this: the answer is right with {reply.confidence:.0%}. Better look it up.")
+
+
+def _reply(asked: Asked, said: _Said, seconds: float) -> Reply:
+    speech, judgement = said.speech, asked.judgement
+    first, count = (said.draft or speech).first, len(speech.tokens)
+    decoding = speech.seconds - (speech.first or 0.0)
+    handed = said.next.step == "hand over"
+    route = Route(speech.speaker.model, said.next.trigger, said.next.reason) if handed else asked.route
     return Reply(
         question=asked.question,
-        answer=stream.text.strip(),
-        model=speaker.model,
-        version=speaker.version,
+        answer=speech.text.strip(),
+        model=speech.speaker.model,
+        version=speech.speaker.version,
         category=judgement.category if judgement else None,
         category_probabilities=judgement.probabilities if judgement else None,
-        confidence=None,
-        complexity=judgement.complexity if judgement else None,
-        escalated=route.trigger not in (None, "pinned") and speaker.model not in ("base", "unified"),
+        confidence=speech.confidence,
+        complexity=asked.complexity,
+        escalated=handed or (route.trigger == "request" and speech.speaker.model not in policy.DEFAULTS),
         trigger=route.trigger,
         reason=route.reason,
         tokens=count,
-        first_token_seconds=stream.first,
+        first_token_seconds=first,
         seconds=seconds,
         tokens_per_second=(count - 1) / decoding if count > 1 and decoding > 0 else None,
-        stopped=stream.stopped,
+        stopped=speech.stopped,
     )

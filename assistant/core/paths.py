@@ -57,6 +57,16 @@ class Paths:
         return self.logs / "chat.sqlite3"
 
     @property
+    def usage(self) -> Path:
+        """Who tends to answer next: counts, no text."""
+        return self.logs / "usage.json"
+
+    @property
+    def labels(self) -> Path:
+        """What users said of answers with `good:` and `bad:`, one JSON object a line."""
+        return self.logs / "labels.jsonl"
+
+    @property
     def configs(self) -> Path:
         """The configuration files that ship with the program."""
         return PROJECT / "finetuning" / "configs"

@@ -11,6 +11,7 @@ from assistant.core.errors import ConfigError
 from assistant.core.paths import Paths
 
 ENGINES = ("auto", "llama", "hf")
+ESCALATIONS = ("auto", "offer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,27 @@ class ChatSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterSettings:
+    """When a question is handed to a specialist, and what of the specialists stays in memory."""
+
+    escalation: str = "auto"
+    confidence: float = 0.70
+    complexity: float = 0.60
+    near: float = 0.05
+    hopeless: float = 0.05
+    unlikely: float = 0.30
+    memory_budget_mb: int = 256
+    learn: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in ``model_config.yaml``."""
 
     base: str = "embedded"
     engine: str = "auto"
     chat: ChatSettings = field(default_factory=ChatSettings)
+    router: RouterSettings = field(default_factory=RouterSettings)
 
 
 def load(paths: Paths) -> Settings:
@@ -40,7 +56,7 @@ def load(paths: Paths) -> Settings:
         if path.is_file():
             faults: list[str] = []
             settings = merge(settings, read_yaml(path), "", faults)
-            faults += _out_of_range(settings)
+            faults += out_of_range(settings)
             if faults:
                 raise ConfigError(f"{path}: " + " ".join(faults), "Correct the file; its comments say what each key means.")
     return settings
@@ -88,8 +104,9 @@ def merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) -
     return replace(value, **changes)
 
 
-def _out_of_range(settings: Settings) -> list[str]:
-    chat = settings.chat
+def out_of_range(settings: Settings) -> list[str]:
+    """A sentence for every value that cannot be."""
+    chat, router = settings.chat, settings.router
     checks = [
         (settings.engine in ENGINES, f"'engine' is {settings.engine!r}; use one of {', '.join(ENGINES)}."),
         (chat.max_tokens >= 1, f"'chat.max_tokens' is {chat.max_tokens}; at least 1."),
@@ -97,5 +114,12 @@ def _out_of_range(settings: Settings) -> list[str]:
         (0 < chat.top_p <= 1, f"'chat.top_p' is {chat.top_p}; above 0, at most 1."),
         (chat.repeat_penalty >= 1, f"'chat.repeat_penalty' is {chat.repeat_penalty}; at least 1."),
         (chat.context_tokens >= 256, f"'chat.context_tokens' is {chat.context_tokens}; at least 256."),
+        (router.escalation in ESCALATIONS, f"'router.escalation' is {router.escalation!r}; use one of {', '.join(ESCALATIONS)}."),
+        *((0 <= share <= 1, f"'router.{name}' is {share}; between 0 and 1.") for name, share in _shares(router)),
+        (router.memory_budget_mb >= 0, f"'router.memory_budget_mb' is {router.memory_budget_mb}; at least 0."),
     ]
     return [sentence for right, sentence in checks if not right]
+
+
+def _shares(router: RouterSettings) -> list[tuple[str, float]]:
+    return [(item.name, value) for item in fields(router) if isinstance(value := getattr(router, item.name), float)]

@@ -1,7 +1,8 @@
 """llama.cpp through xllamacpp: the live engine where there is no GPU. No torch in this process.
 
 Facts about xllamacpp 2026.10 that shape this file, each tried (docs/LOG.md):
-the prompt cache is not keyed by adapter, so every adapter has a slot of its own and the shared RAM cache is off; a server opens
+the prompt cache is not keyed by adapter, so the base and the first adapter have a slot each, all others share a third one whose cache is
+dropped when another adapter speaks on it (a slot costs some 50 MB, an adapter 10), and the shared RAM cache is off; a server opens
 an HTTP door, so it is a Unix socket in a private folder with a random key (Windows: a loopback port with the key);
 adapters are fixed when a server is made, so a new adapter means a new server over the same mapped weights.
 """
@@ -34,10 +35,11 @@ PREFILL_BATCH = 128
 # The router reads a question's last hidden state; longer questions are cut from the front.
 READER_TOKENS = 512
 TOP = 5
+SHARED_SLOT = 2
 
 
 class LlamaEngine:
-    """One mapped base; slot 0 is the bare base, slot i the i-th adapter."""
+    """One mapped base; slot 0 is the bare base, slot 1 the first adapter, slot 2 every other one in turn."""
 
     name = "llama"
 
@@ -49,6 +51,8 @@ class LlamaEngine:
         self.context_tokens = context_tokens
         self._gguf = base.gguf
         self._adapters: list[str] = []
+        # Which adapter filled the cache of the shared slot.
+        self._sharing: str | None = None
         self._door = tempfile.mkdtemp(prefix="pz2-")
         self._server: Any = self._make([])
         self._reader: Any = None
@@ -65,14 +69,14 @@ class LlamaEngine:
             check_gguf(path)
         server = self._make(paths)
         with self._lock:
-            self._server, self._adapters = server, keys
+            self._server, self._adapters, self._sharing = server, keys, None
 
     def stream(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling, stop: Stop) -> Iterator[Token]:
         """The answer's tokens. The request runs on a thread of its own: an interrupt inside its callback would be swallowed."""
         request = self._request(prompt, adapter, sampling)
         items: queue.Queue[Token | Exception | None] = queue.Queue()
         closing = threading.Event()
-        worker = threading.Thread(target=self._work, args=(request, items, lambda: closing.is_set() or stop()), daemon=True)
+        worker = threading.Thread(target=self._work, args=(request, adapter, items, lambda: closing.is_set() or stop()), daemon=True)
         worker.start()
         try:
             while (item := _get(items)) is not None:
@@ -121,7 +125,7 @@ class LlamaEngine:
         except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
             items.put(error)
 
-    def _work(self, request: dict[str, Any], items: "queue.Queue[Token | Exception | None]", stop: Stop) -> None:
+    def _work(self, request: dict[str, Any], adapter: str | None, items: "queue.Queue[Token | Exception | None]", stop: Stop) -> None:
         def receive(event: dict[str, Any]) -> bool:
             try:
                 _raise_on_error(event)
@@ -135,7 +139,7 @@ class LlamaEngine:
         try:
             with self._lock:
                 if not stop():
-                    self._server.handle_completions(request, receive)
+                    self._server.handle_completions(self._cached(request, adapter), receive)
             items.put(None)
         except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
             items.put(ModelError(f"llama.cpp could not answer ({error}).", "Try again; if it stays, set `engine: hf`."))
@@ -150,7 +154,7 @@ class LlamaEngine:
             )
         return {
             "prompt": list(prompt),
-            "id_slot": self._adapters.index(adapter) + 1 if adapter else 0,
+            "id_slot": min(self._adapters.index(adapter) + 1, SHARED_SLOT) if adapter else 0,
             # Every request names every adapter: what is not named keeps its last scale.
             "lora": [{"id": number, "scale": 1.0 if key == adapter else 0.0} for number, key in enumerate(self._adapters)],
             "max_tokens": sampling.max_tokens,
@@ -166,10 +170,17 @@ class LlamaEngine:
             "stream": True,
         }
 
+    def _cached(self, request: dict[str, Any], adapter: str | None) -> dict[str, Any]:
+        """The request with the cache allowed only where this adapter filled it. Called with the server held."""
+        if request["id_slot"] != SHARED_SLOT:
+            return request
+        same, self._sharing = adapter == self._sharing, adapter
+        return {**request, "cache_prompt": same}
+
     def _make(self, adapters: Sequence[Path], reader: bool = False) -> Any:
         params = xllamacpp.CommonParams()
         params.model.path = str(self._gguf)
-        params.n_parallel = 1 if reader else 1 + len(adapters)
+        params.n_parallel = 1 if reader else 1 + min(len(adapters), SHARED_SLOT)
         params.n_ctx = READER_TOKENS if reader else self.context_tokens * params.n_parallel
         params.n_batch = params.n_ubatch = READER_TOKENS if reader else PREFILL_BATCH
         params.cache_ram_mib = 0

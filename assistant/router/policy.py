@@ -1,42 +1,133 @@
-"""Who answers: pure, values in, a Route out."""
+"""Who answers: pure, values in, a decision out. Request, then pin, then complexity, then the calibrated confidence of the answer.
 
-from collections.abc import Collection
+``first`` decides before an answer, ``after`` when the unified model's answer is there, ``likeliest`` among several that could take over.
+"""
 
-from assistant.core.values import Judgement, Route
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from assistant.core.settings import RouterSettings
+from assistant.core.values import Judgement, Route, Trigger
+
+SPECIALISTS = ("qna", "technical")
+DEFAULTS = ("unified", "base")
 
 
-def decide(judgement: Judgement | None, *, pinned: str | None, requested: bool, trained: Collection[str]) -> Route:
-    """The route of one question.
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What follows an answer: nothing, an offer of a specialist, or handing the question over; ``reason`` says it with its numbers."""
+
+    step: Literal["keep", "offer", "hand over"]
+    model: str | None = None
+    trigger: Trigger | None = None
+    reason: str = ""
+
+
+KEEP = Next("keep")
+
+
+def first(judgement: Judgement | None, *, pinned: str | None, requested: bool, trained: Collection[str], named: str | None = None) -> Route:
+    """Who answers a question first.
 
     ``trained`` are the models with a live version; the untouched base is always there and stands in for what is not trained.
-    A pinned model comes first, then the user's own request; else the unified model answers.
+    A pinned model comes first, then the user's own request (``named``: for this specialist); else the unified model answers.
     """
     if pinned:
         return Route(pinned, "pinned", f"{pinned} is pinned (`model: auto` lets the router decide again)")
     if requested:
-        specialist = _specialist(judgement)
-        if specialist is None:
-            return Route(_default(trained), None, "everyday talk stays with the unified model, which needs no expert")
-        if specialist in trained:
-            return Route(specialist, "request", f"you asked for the expert, and the question is {specialist}")
-        return Route(
-            _default(trained),
-            "request",
-            f"you asked for the expert, but the {specialist} specialist is not trained yet (`ft: train {specialist}`)",
-        )
+        return _requested(judgement, trained, named)
     if "unified" not in trained:
-        return Route("base", None, "nothing is trained yet, so the base model answers")
+        return Route("base", None, "nothing is trained yet, so the base model answers" if not trained else _NO_UNIFIED)
     return Route("unified", None, "the unified model answers by default")
+
+
+def after(
+    route: Route,
+    judgement: Judgement | None,
+    complexity: float | None,
+    confidence: float | None,
+    trained: Collection[str],
+    settings: RouterSettings,
+) -> Next:
+    """What follows the default model's answer. A None is a number that is not known and decides nothing."""
+    specialist = specialist_of(judgement)
+    if route.trigger is not None or judgement is None or specialist is None:
+        return KEEP
+    ready = specialist in trained
+    if ready and complexity is not None and judgement.category != "unsure" and complexity >= settings.complexity - settings.near:
+        told = f"its complexity is {complexity:.0%}"
+        if complexity < settings.complexity + settings.near:
+            return Next("offer", specialist, "complexity", f"{told}, near the threshold of {settings.complexity:.0%}")
+        return _step(settings, specialist, "complexity", f"{told}, above {settings.complexity:.0%}")
+    if confidence is None or confidence >= settings.confidence + settings.near:
+        return KEEP
+    others = candidates(judgement, trained)
+    if not others:
+        return KEEP
+    told = f"the {route.model} model's answer is right with {confidence:.0%}"
+    if confidence >= settings.confidence - settings.near:
+        offered = next((model for model in others if model != "base"), None)
+        near = f"{told}, near the threshold of {settings.confidence:.0%}"
+        return Next("offer", offered, "confidence", near) if offered else KEEP
+    return _step(settings, others[0], "confidence", f"{told}, below {settings.confidence:.0%}")
+
+
+def candidates(judgement: Judgement | None, trained: Collection[str]) -> list[str]:
+    """Who could answer instead of the unified model, the one whose category it is first, the untouched base last."""
+    shares = judgement.probabilities if judgement else {}
+    known = sorted((model for model in SPECIALISTS if model in trained), key=lambda model: -shares.get(model, 0.0))
+    sure = judgement is not None and judgement.category in SPECIALISTS
+    # A sure category leaves the other one's specialist out; a domain of the user's may always be the one.
+    own = [model for model in known if not sure or (judgement is not None and model == judgement.category)]
+    domains = [model for model in trained if model not in (*SPECIALISTS, *DEFAULTS)]
+    return [*own, *domains, *(["base"] if "unified" in trained else [])]
+
+
+def likeliest(draft: float | None, others: Mapping[str, float | None]) -> str | None:
+    """Who of the others takes over from a draft that is right with ``draft``: the likeliest, when it is likelier than the draft.
+
+    One without a calibration is taken only when it is the first of them and nobody else has one either.
+    """
+    known = {model: share for model, share in others.items() if share is not None}
+    if not known:
+        return next(iter(others), None)
+    best = max(known, key=lambda model: known[model])
+    return best if draft is None or known[best] > draft else None
+
+
+def specialist_of(judgement: Judgement | None) -> str | None:
+    """The specialist that may take a question over by itself; None where general talk is likeliest, which never escalates."""
+    if judgement is None or max(judgement.probabilities, key=lambda category: judgement.probabilities[category]) == "general":
+        return None
+    return likelier(judgement)
+
+
+def likelier(judgement: Judgement | None) -> str:
+    """The likelier of the two specialist categories."""
+    if judgement is None:
+        return "technical"
+    return max(SPECIALISTS, key=lambda category: judgement.probabilities[category])
+
+
+def _requested(judgement: Judgement | None, trained: Collection[str], named: str | None) -> Route:
+    if named is not None:
+        return Route(named, "request", f"you asked for the {named} specialist")
+    if judgement is not None and judgement.category == "general":
+        return Route(_default(trained), None, "everyday talk stays with the unified model, which needs no expert")
+    specialist = likelier(judgement)
+    if specialist in trained:
+        return Route(specialist, "request", f"you asked for the expert, and the question is {specialist}")
+    missing = f"you asked for the expert, but the {specialist} specialist is not trained yet (`ft: train {specialist}`)"
+    return Route(_default(trained), "request", missing)
+
+
+def _step(settings: RouterSettings, model: str, trigger: Trigger, reason: str) -> Next:
+    return Next("offer" if settings.escalation == "offer" and model != "base" else "hand over", model, trigger, reason)
 
 
 def _default(trained: Collection[str]) -> str:
     return "unified" if "unified" in trained else "base"
 
 
-def _specialist(judgement: Judgement | None) -> str | None:
-    """The specialist for a question: by the likelier of the two specialist categories, unless it is clearly general talk."""
-    if judgement is None:
-        return "technical"
-    if judgement.category == "general":
-        return None
-    return max(("qna", "technical"), key=lambda category: judgement.probabilities[category])
+_NO_UNIFIED = "the unified model is not trained yet, so the base model answers"

@@ -69,15 +69,16 @@ def _answer(session: Session, question: str, route_only: bool) -> dict[str, Any]
     try:
         if route_only:
             asked = session.decide(question)
-            judged = asked.judgement
+            judged, then = asked.judgement, session.foreseen(asked)
+            handed = then.step == "hand over"
             return {
                 "question": question,
                 "category": judged.category if judged else None,
                 "category_probabilities": judged.probabilities if judged else None,
-                "complexity": judged.complexity if judged else None,
-                "trigger": asked.route.trigger,
-                "model": asked.route.model,
-                "reason": asked.route.reason,
+                "complexity": asked.complexity,
+                "trigger": asked.route.trigger or then.trigger,
+                "model": then.model if handed else asked.route.model,
+                "reason": then.reason or asked.route.reason,
             }
         return next({**asdict(event.reply), "question": question} for event in session.say(question) if isinstance(event, TurnDone))
     except PZ2Error as error:

@@ -153,7 +153,7 @@ def _some(rows: list[Asked], limit: int | None) -> list[Asked]:
 
 def _labels(bench: Bench, subject: Subject) -> list[tuple[Labelled, Labelled]]:
     """What users said of this version's answers with ``good:`` and ``bad:``."""
-    path = bench.paths.logs / "labels.jsonl"
+    path = bench.paths.labels
     if not path.is_file():
         return []
     found = []

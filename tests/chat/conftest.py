@@ -1,5 +1,6 @@
 """A conversation over a scripted engine, and versions that look finished."""
 
+import math
 from dataclasses import asdict, dataclass, field
 
 import pytest
@@ -12,6 +13,7 @@ from assistant.core import settings as configuration
 from assistant.core.errors import ModelError
 from assistant.core.store import Store
 from assistant.core.values import Judgement, ModelCard, Token
+from assistant.router.confidence import FEATURES, Calibration, Curve
 from tests.scripted import ScriptedEngine, ScriptedFormat
 
 
@@ -72,6 +74,9 @@ class ScriptedLive(Live):
     def __init__(self, paths, engine):
         super().__init__(paths, configuration.load(paths))
         self.judgement = Judgement("technical", {"qna": 0.1, "technical": 0.8, "general": 0.1}, 0.2)
+        # By adapter (or "base"): how likely its answers are to be right, of whole ones and by the first words.
+        self.confidences = {}
+        self.early = {}
         self._engine = engine
 
     def start(self):
@@ -81,8 +86,25 @@ class ScriptedLive(Live):
     def engine(self):
         return self._engine
 
+    @property
+    def ready(self):
+        return True
+
     def judge(self, question):
-        return self.judgement
+        return self.judgement(question) if callable(self.judgement) else self.judgement
+
+    def calibration(self, speaker):
+        key = speaker.adapter or "base"
+        if key not in self.confidences:
+            return None
+        whole = self.confidences[key]
+        return Calibration("scripted", "", 100, constant(whole), constant(self.early.get(key, whole)))
+
+
+def constant(share):
+    """A curve that says the same of every answer."""
+    zeros = (0.0,) * len(FEATURES)
+    return Curve(zeros, (1.0,) * len(FEATURES), zeros, math.log(share / (1 - share)))
 
 
 def card(model, version):

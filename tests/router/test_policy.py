@@ -1,5 +1,5 @@
 from assistant.core.values import Judgement
-from assistant.router.policy import decide
+from assistant.router.policy import first as decide
 from assistant.router.repetition import loop_length
 
 TECHNICAL = Judgement("technical", {"qna": 0.1, "technical": 0.85, "general": 0.05})
