@@ -156,8 +156,19 @@ def _next(paths: Any, store: Store, trained: list[str]) -> str:
         return "`generate` writes the training files, then `validate` checks them"
     if "unified" not in trained:
         waiting = store.versions("unified")
-        return f"`switch unified {waiting[-1]}` makes the trained version live" if waiting else "`validate`, then `train unified`"
+        if not waiting:
+            return "`validate`, then `train unified`"
+        if _held(store, waiting[-1]):
+            return f"`history unified` says why {waiting[-1]} is held; `train unified --preset quality` trains longer"
+        return f"`switch unified {waiting[-1]}` makes the trained version live"
     missing = [model for model in ("qna", "technical") if model not in trained]
     if missing:
         return f"`train {missing[0]}` makes the {missing[0]} specialist"
     return "chat, and import your own data when you have some"
+
+
+def _held(store: Store, version: str) -> bool:
+    try:
+        return store.card("unified", version).figures.get("gate") == "held"
+    except PZ2Error:
+        return False

@@ -15,6 +15,8 @@ NAMES: dict[Measure, str] = {
 }
 # Below this change of a token's log-probability an adapter counts as one without effect.
 LEAST_EFFECT = 1e-3
+# From so many general questions on, of which the base answers more than 60, a loss of a tenth is seen.
+ENOUGH_GENERAL = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ def verdict(evidence: Evidence) -> tuple[str, ...]:
     if few:
         names = ", ".join(dict.fromkeys(f"{NAMES[item.measure]} ({item.gain.rows})" for item in few))
         lines.append(f"Few questions stand behind some figures, so their intervals say little: {names}.")
+    asked = [item.gain.rows for item in evidence.differences if item.measure == "general"]
+    if asked and min(asked) < ENOUGH_GENERAL:
+        lines.append(f"Only {min(asked)} general questions were asked: forgetting may have passed unseen.")
     if not any(item.measure == "key_facts" for item in evidence.differences):
         lines.append("The held-out rows carry no key facts: the held-out loss decides.")
     return tuple(lines)

@@ -1,11 +1,11 @@
 """The proof of a new version: it, the live one and the base on the same questions, and what the gate says."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from assistant.core.errors import DataError
-from assistant.core.events import Checked, Event, Lines, Report, Step, Table
+from assistant.core.errors import DataError, ModelError
+from assistant.core.events import Checked, Event, Lines, Notice, Report, Step, Table
 from assistant.core.paths import Paths
 from assistant.core.prompts import system_prompt
 from assistant.core.settings import Settings
@@ -18,9 +18,9 @@ from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Bench
 from finetuning.evaluation.bootstrap import paired
 from finetuning.evaluation.gate import NAMES, Difference, Evidence, refusal, verdict
-from finetuning.evaluation.subjects import BASE, Subject, base_subject, version_subject
+from finetuning.evaluation.subjects import Subject, base_subject, version_subject
 
-# Held-out rows and repeated questions of a proof: enough for an interval of about ±0.08, few enough for two minutes.
+# Held-out rows of a proof, and questions asked twice for the noise: enough for an interval of about ±0.08, few enough for two minutes.
 ROWS = 120
 REPEATED = 24
 
@@ -29,39 +29,64 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a proof gave: why the version must not go live ("" when it may), the words, and the documents."""
+    """What a proof gave: why the version must not go live ("" when it may), the words, and the documents.
+
+    ``live`` is the live version it was compared with, None when the base answered.
+    """
 
     refusal: str
     verdict: tuple[str, ...]
     document: Document
+    live: str | None = None
 
 
 def prove(
-    paths: Paths, settings: Settings, base: Base, model: str, version: str, adapter: Adapter, rows: int = ROWS
+    paths: Paths,
+    settings: Settings,
+    base: Base,
+    model: str,
+    version: str,
+    adapter: Adapter,
+    rows: int = ROWS,
+    questions: int = 0,
 ) -> Generator[Event, None, Proof]:
-    """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version."""
-    new, rivals = Subject(f"{model} {version}", model, version, adapter), _rivals(Store(paths), model, version)
+    """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version.
+
+    All are judged on ``base`` as the chat loads it, whatever form of it the version was trained on. ``rows`` held-out rows and
+    ``questions`` of general ability (0: all) are asked. Broken off, it goes on where it was: answers are kept.
+    """
+    new = Subject(f"{model} {version}", model, version, adapter)
+    live = yield from _live(Store(paths), base, model, version)
+    rivals = [*([live] if live else []), base_subject()]
     bench = Bench(paths, settings, base, [new, *rivals])
     try:
-        yield Step(f"Proving {new.label} against {' and '.join(rival.label for rival in rivals)} on {bench.name}")
-        asked = _asked(paths, model, rows)
-        general = suites.load(suites.GENERAL)
+        asked, general = _asked(paths, model, rows), spread(suites.load(suites.GENERAL), questions)
+        asking = f"{len(asked)} held-out rows, {len(general.questions)} general questions"
+        yield Step(f"Proving {new.label} against {' and '.join(rival.label for rival in rivals)} on {bench.name}: {asking}")
         documents: dict[str, Document] = {}
         for subject in (new, *rivals):
             documents[subject.label] = yield from run.judge(bench, subject, asked, [general], with_speed=subject is new)
+        yield from _classified(bench, new, rivals, documents, rows)
         noise = yield from _noise(bench, new, general, documents[new.label]["suites"][general.name])
         effects = {bench.name: judging.effect(bench, new, asked or _stand_ins(general))}
     finally:
         bench.release()
-    live = next((rival.label for rival in rivals if rival.label != BASE), None)
     differences = tuple(one for rival in rivals for one in compared(documents[new.label], documents[rival.label], noise))
-    evidence = Evidence(model, version, live, differences, effects)
+    evidence = Evidence(model, version, live.label if live else None, differences, effects)
     said = refusal(evidence)
     document = {**documents[new.label], "gate": _gate(evidence, said, noise, documents)}
     run.write(paths, new, "evaluation.json", document)
     yield _report(evidence, said)
     yield Checked("gate", not said, said or "better than what answers now, and nothing is forgotten")
-    return Proof(said, verdict(evidence), document)
+    return Proof(said, verdict(evidence), document, live.version if live else None)
+
+
+def spread(suite: suites.Suite, questions: int) -> suites.Suite:
+    """At most so many questions of a suite, evenly from all of its groups."""
+    count = len(suite.questions)
+    if not 0 < questions < count:
+        return suite
+    return replace(suite, questions=tuple(suite.questions[place * count // questions] for place in range(questions)))
 
 
 def compared(new: Document, old: Document, noise: float = 0.0) -> list[Difference]:
@@ -76,6 +101,11 @@ def compared(new: Document, old: Document, noise: float = 0.0) -> list[Differenc
     facts = [name for name in both if rows[name]["recall"] is not None]
     if facts:
         found.append(_difference("key_facts", rival, [rows[n]["recall"] for n in facts], [others[n]["recall"] for n in facts], 0.0))
+    labels, read = (_by_id(one.get("classification")) for one in (new, old))
+    labelled = [name for name in labels if name in read]
+    if labelled:
+        right, was = ([float(one[name]["right"]) for name in labelled] for one in (labels, read))
+        found.append(_difference("category", rival, right, was, 0.0))
     general, before = (_by_id(one.get("suites", {}).get(suites.GENERAL)) for one in (new, old))
     asked = [name for name in general if name in before]
     if asked:
@@ -88,10 +118,33 @@ def _difference(measure: Any, rival: str, new: Sequence[float], old: Sequence[fl
     return Difference(measure, rival, sum(new) / len(new), sum(old) / len(old), paired(new, old), noise)
 
 
-def _rivals(store: Store, model: str, version: str) -> list[Subject]:
-    live = store.current(model).version
-    versions = [version_subject(store, model, live)] if live and live != version else []
-    return [*versions, base_subject()]
+def _live(store: Store, base: Base, model: str, version: str) -> Generator[Event, None, Subject | None]:
+    """The live version, when it can answer on this base."""
+    try:
+        live = store.current(model).version
+        if live is None or live == version:
+            return None
+        card = store.card(model, live)
+    except ModelError as error:
+        yield Notice(f"What is live cannot be compared: {error.what}", "warning")
+        return None
+    if card.base != base.name or (card.base_sha256 and base.sha256 and card.base_sha256 != base.sha256):
+        yield Notice(f"{model} {live} stands on another base ({card.base}) and is not compared.", "warning")
+        return None
+    return version_subject(store, model, live)
+
+
+def _classified(
+    bench: Bench, new: Subject, rivals: Sequence[Subject], documents: dict[str, Document], rows: int
+) -> Generator[Event, None, None]:
+    """Add the classifier's figures to the documents of a version that brings a classifier of its own, and to its rivals'."""
+    path = held_out_rows.file_of(bench.paths, "unified", "test", "classification")
+    probes = {subject.label: run.probe_of(subject) for subject in (new, *rivals)}
+    if new.model != "unified" or not path.is_file() or all(probe == probes[new.label] for probe in probes.values()):
+        return
+    labels = held_out_rows.labelled(path, rows)
+    for label, probe in probes.items():
+        documents[label]["classification"] = yield from judging.classification(bench, probe, labels)
 
 
 def _asked(paths: Paths, model: str, rows: int) -> list[Asked]:
@@ -149,4 +202,4 @@ def _report(evidence: Evidence, said: str) -> Report:
     title = f"{evidence.model} {evidence.version}: " + ("it may go live" if not said else "held")
     data = {"model": evidence.model, "version": evidence.version, "refusal": said, "verdict": list(verdict(evidence))}
     table = Table(("measure", "against", "before", "now", "gain", "95% interval"), rows)
-    return Report(title, data, (table, Lines("", (said or "Better, and nothing is forgotten.",))))
+    return Report(title, data, (table, Lines("", verdict(evidence))))

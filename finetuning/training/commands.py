@@ -103,16 +103,24 @@ def _until_end(context: Context, run: Run) -> Iterator[Event]:
 
 
 def _offer(context: Context, run: Run) -> Iterator[Event]:
-    """Ask whether a finished version shall go live, when it did not by itself and somebody can be asked."""
+    """Say that a finished version is held and why, and ask whether it shall go live all the same, when somebody can be asked."""
     store = Store(context.paths)
-    if run.promote or store.current(run.model).version == run.version:
+    if run.version not in store.versions(run.model):
         return
-    if context.questions is not None and context.questions.confirm(f"Make {run.model} {run.version} live?"):
-        switched = Switched(run.model, run.version, store.make_live(run.model, run.version).version)
-        _tell(context, switched)
-        yield switched
+    figures = store.card(run.model, run.version).figures
+    if store.current(run.model).version == run.version or figures.get("gate") in ("passed", "overruled"):
         return
-    yield Notice(f"It is held. `switch {run.model} {run.version}` makes it live.")
+    refusal = str(figures.get("refusal") or "")
+    name = f"{run.model} {run.version}"
+    if context.questions is not None:
+        question = f"{name} is held: {refusal} Make it live all the same?" if refusal else f"Make {name} live?"
+        if context.questions.confirm(question):
+            switched = Switched(run.model, run.version, store.make_live(run.model, run.version).version)
+            _tell(context, switched)
+            yield switched
+            return
+    held = f"{name} is held: {refusal}" if refusal else f"{name} is not live."
+    yield Notice(f"{held} `switch {name}` makes it live{' all the same' if refusal else ''}.")
 
 
 def _tell(context: Context, switched: Switched) -> None:

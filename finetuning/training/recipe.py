@@ -41,6 +41,8 @@ class Recipe:
     validation_rows: int = 64
     checkpoint_steps: int = 25
     checkpoint_seconds: int = 120
+    proof_rows: int = 120
+    proof_general: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +114,7 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (value.validation_rows >= 1, "validation_rows", "at least 1."),
         (1 <= value.checkpoint_steps <= 25, "checkpoint_steps", "from 1 to 25: more would be lost by a kill."),
         (1 <= value.checkpoint_seconds <= 120, "checkpoint_seconds", "from 1 to 120: more would be lost by a kill."),
+        (value.proof_rows >= 1, "proof_rows", "at least 1."),
+        (value.proof_general >= 0, "proof_general", "at least 1 (0: all there are)."),
     ]
     return [f"'{where}{name}' is {getattr(value, name)!r}; {sentence}" for right, name, sentence in checks if not right]

@@ -27,6 +27,7 @@ from finetuning.training import commands, runs, trial
 
 PROJECT = Path(__file__).resolve().parents[2]
 STEPS = 6
+FEW = {"proof_rows": 6, "proof_general": 6}
 FACTS = {
     "How do I draw a line?": "Press L, click the start point, then click the end point.",
     "What is the capital of France?": "Paris is the capital of France.",
@@ -64,7 +65,7 @@ def root(base_folder, tmp_path_factory) -> Paths:
 
 
 def train(paths, **changes):
-    return commands.train(Context(paths), "unified", **{"max_steps": STEPS, "batch_size": 4, **changes})
+    return commands.train(Context(paths), "unified", **{"max_steps": STEPS, "batch_size": 4, **FEW, **changes})
 
 
 def losses(paths, run):
@@ -110,11 +111,12 @@ def test_a_run_writes_a_version_that_lives_in_both_engines(finished, root):
         "adapter_config.json",
         "adapter_model.safetensors",
         "adapter.gguf",
+        "evaluation.json",
         "report.json",
         "card.json",
     }
     assert card.steps == STEPS and card.trained_tokens > 0 and card.final_loss > 0
-    assert store.current("unified").version == "0001"
+    assert store.current("unified").version == "0001" and card.figures["gate"] in ("passed", "overruled")
     assert Switched("unified", "0001", None) in finished
     assert not (root.checkpoints / "unified-0001").exists()
 
@@ -173,7 +175,9 @@ def test_cancelled_and_killed_runs_go_on_exactly_where_they_were(finished, root)
     assert set(first) == set(second)
     for step, loss in first.items():
         assert second[step] == pytest.approx(loss, abs=0.02), (first, second)
+    # The same training again is not better than what is live.
     assert Store(root).current("unified").version == "0001"
+    assert any("held: It is not surely better than unified 0001" in event.text for event in events if isinstance(event, Notice))
     assert job(root)["state"] == "finished"
 
 

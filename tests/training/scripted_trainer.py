@@ -29,9 +29,10 @@ def main(root: str, name: str, script: str) -> None:
         files.append_line(runs.events_file(paths, name), json.dumps(to_json(event)))
 
     for step in range(1, 4):
-        say(Progress(step, 3 if script == "finish" else 1000, "steps", {"loss": 1.0 / step}))
-    if script == "finish":
-        card = ModelCard(run.model, run.version, name, "lora", "Tiny", "", "d", "", "now", 3, 9, 1.0, 0.3, 10, ("hf",))
+        say(Progress(step, 3 if script in ("finish", "held") else 1000, "steps", {"loss": 1.0 / step}))
+    if script in ("finish", "held"):
+        figures = {"gate": "held", "refusal": "It has forgotten: general ability."} if script == "held" else {}
+        card = ModelCard(run.model, run.version, name, "lora", "Tiny", "", "d", "", "now", 3, 9, 1.0, 0.3, 10, ("hf",), "", figures)
         Store(paths).finish(card)
         say(Finished(0))
         return

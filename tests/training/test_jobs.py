@@ -108,6 +108,19 @@ def test_a_person_is_asked_whether_it_goes_live(ready, trainers, answer):
     assert events[-1] == Finished(0)
 
 
+def test_a_held_version_says_why_and_how_to_overrule_and_a_person_is_asked(ready, trainers):
+    trainers.script = "held"
+    events = go(ready, "train", "unified")
+    assert last(events, Notice).text == (
+        "unified 0001 is held: It has forgotten: general ability. `switch unified 0001` makes it live all the same."
+    )
+    assert events[-1] == Finished(0) and Store(ready.paths).current("unified").version is None
+    ready.questions = Yes(True)
+    go(ready, "train", "unified")
+    assert ready.questions.asked == ["unified 0002 is held: It has forgotten: general ability. Make it live all the same?"]
+    assert Store(ready.paths).current("unified").version == "0002"
+
+
 def test_detached_it_returns_at_once_and_jobs_shows_it(ready, trainers):
     events = go(ready, "train", "unified", "--detach")
     assert "jobs" in last(events, Notice).text
