@@ -52,10 +52,14 @@ class Source:
     system: str
 
     @property
-    def adapter(self) -> Adapter | None:
-        """Its weights over the base; None when it is a whole network."""
-        whole = (self.folder / "adapter_config.json").is_file()
-        return Adapter(f"{self.card.model}/{self.card.version}", self.folder) if whole else None
+    def adapter(self) -> Adapter:
+        """Its weights, as the engines take them."""
+        return Adapter(f"{self.card.model}/{self.card.version}", self.folder)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a network of its own (method ``full``) and no adapter."""
+        return not (self.folder / "adapter_config.json").is_file()
 
 
 def run(context: Context, model: str, version: str | None = None, to: str | None = None, format: str = "merged") -> Iterator[Event]:
@@ -129,7 +133,7 @@ def _merged(source: Source, settings: configuration.Settings, paths: Paths, part
 
 
 def _adapter(source: Source, settings: configuration.Settings, paths: Paths, part: Path) -> Adapter:
-    if source.adapter is None:
+    if source.whole:
         raise ModelError(f"{source.card.model} {source.card.version} is a whole network without an adapter.", "Use --format merged.")
     for name in ("adapter_model.safetensors", "adapter.gguf"):
         if (source.folder / name).is_file():
@@ -157,7 +161,7 @@ _WRITERS = {"merged": _merged, "adapter": _adapter, "gguf": _gguf}
 
 def _network(source: Source, paths: Paths) -> Any:
     """The base with the version's weights in it, in float32: one rounding at the end."""
-    if source.adapter is None:
+    if source.whole:
         return AutoModelForCausalLM.from_pretrained(str(source.folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
     if source.base.gguf is not None:
         # Straight from the file that llama.cpp answers with.
@@ -194,8 +198,7 @@ def _tried(source: Source, settings: configuration.Settings, paths: Paths, writt
     """How far the exported model's first words are from the version's, and what both say."""
     as_gguf = isinstance(written, Base) and written.gguf is not None
     live = "llama" if as_gguf and (source.folder / "adapter.gguf").is_file() else "hf"
-    own = Base(source.card.model, str(source.folder)) if source.adapter is None else source.base
-    engine = engines.make(live, own, settings, paths)
+    engine = engines.make(live, source.base, settings, paths)
     try:
         prompts = [engine.format.encode([Message("system", source.system), Message("user", question)]) for question in QUESTIONS]
         before = _said(engine, source.adapter, prompts)

@@ -38,6 +38,7 @@ class KnowingEngine:
     format: LetterFormat = field(default_factory=LetterFormat)
     context_tokens: int = 4096
     asked: list = field(default_factory=list)
+    answered: list = field(default_factory=list)
     loads: list = field(default_factory=list)
     base_drifts: bool = False
 
@@ -52,6 +53,7 @@ class KnowingEngine:
 
     def batch(self, prompts, adapter, sampling):
         said = [self.answer(prompt, adapter)[: sampling.max_tokens] for prompt in prompts]
+        self.answered += self.asked[-len(prompts) :]
         return [Generated(text, tuple(map(ord, text)), (-0.1,) * len(text), "end") for text in said]
 
     def stream(self, prompt, adapter, sampling, stop):
