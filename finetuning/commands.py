@@ -90,6 +90,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("set", "any other field of training_config.yaml, as lora_alpha=32 schedule=linear …", many=True),
             Param("processes", "train on so many processes or GPUs together", "int"),
             Param("accelerate_config", "a file of `accelerate config`: FSDP, DeepSpeed, several machines"),
+            Param("report_to", "TensorBoard files are always written; wandb (offline) and mlflow when asked", many=True),
             Param("seed", "the number that fixes every choice", "int"),
             Param("promote", "make it live when it is done, without asking", "flag"),
             Param("detach", "return at once and let it run", "flag"),
@@ -248,5 +249,25 @@ TEST = Command(
         Param("show", "how many failed cases to show", "int", default=3),
     ),
 )
+SPEED = Command(
+    "speed",
+    "how fast a model answers here: loading, first token, tokens a second, memory",
+    "finetuning.evaluation.speed:run",
+    (
+        Param("model", "auto, base, unified, qna, technical, or a domain of yours", positional=True, default="auto"),
+        Param("questions", "how many questions are asked", "int", default=5),
+    ),
+    Command(
+        "settings",
+        "show and change every setting of the models, the chat and the router",
+        "assistant.chat.configure:settings",
+        (
+            Param("key", "which one, for example router.confidence", positional=True),
+            Param("value", "its new value, or `default`", positional=True),
+            Param("forget", "forget which models tend to come next", "flag"),
+        ),
+        (MenuItem(18, "Settings"),),
+    ),
+)
 
-REGISTRY = Registry((*COMMANDS, LEARN, TEST))
+REGISTRY = Registry((*COMMANDS, LEARN, TEST, SPEED))

@@ -43,7 +43,7 @@ def run(
         known = name or name_of(path)
         if not name:
             yield Notice(f"The domain is called {known}, after its file; --name gives it another name.")
-        _refuse_other(paths, known, path)
+        refuse_other(paths, known, path)
         # Nobody is asked about columns here: what is not clear is wrong usage, with the words that make it clear.
         alone = replace(context, questions=None)
         for event in import_.run(alone, file, known, yes=True, map=map, categories=categories):
@@ -74,7 +74,7 @@ def _dataset(paths: Paths, path: Path, typed: str) -> str:
     return folder.name if inside and not path.is_file() and (folder / "train.jsonl").is_file() else ""
 
 
-def _refuse_other(paths: Paths, name: str, path: Path) -> None:
+def refuse_other(paths: Paths, name: str, path: Path) -> None:
     """A domain of that name that was made of another file is not replaced without a word."""
     manifest = manifest_of(paths.datasets / name)
     source = (manifest or {}).get("source") or {}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from assistant.chat.commands import check_model
 from assistant.chat.live import Live
 from assistant.chat.session import Session
 from assistant.core import settings as configuration
@@ -44,7 +45,7 @@ def run(context: Context, model: str = "auto", questions: int = len(QUESTIONS)) 
     """Measure a model of this root and report the figures."""
     live = Live(context.paths, configuration.load(context.paths))
     try:
-        found = yield from measure(context.paths, live, None if model == "auto" else model, questions)
+        found = yield from measure(context.paths, live, check_model(model, live.store), questions)
     finally:
         live.release()
     yield report(found)

@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,44 @@ def test_the_unified_script_takes_the_flags_of_the_command(tmp_path):
     done = run("train_unified_model.py", "--preset", "turbo", root=tmp_path)
     assert done.returncode == 2
     assert "turbo" in done.stderr
+
+
+NEW = ("run_fine_tuning.py", "training_script.py", "unified_inference.py")
+
+
+@pytest.mark.parametrize("script", NEW)
+def test_a_script_shows_its_flags_from_any_folder(tmp_path, script):
+    done = subprocess.run([sys.executable, str(SCRIPTS / script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: {script}")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("run_fine_tuning.py", "--task", "dream"), "invalid choice"),
+        (("run_fine_tuning.py", "--task", "train", "--dataset_path", "nothing.csv"), "does not exist"),
+        (("run_fine_tuning.py", "--task", "train", "--dataset", "nothing"), "no model 'nothing'"),
+        (("run_fine_tuning.py", "--nonsense", "1"), "unrecognized"),
+        (("run_fine_tuning.py", "--task", "preprocess"), "does not exist"),
+        (("training_script.py", "--method", "magic"), "invalid choice"),
+        (("training_script.py", "--model_name", "qna", "--dataset", "law"), "PZ2's own data"),
+        (("training_script.py", "--dataset", "nothing"), "no model 'nothing'"),
+        (("unified_inference.py", "--mode", "batch"), "needs a file"),
+        (("unified_inference.py", "--mode", "batch", "--input", "nothing.txt"), "does not exist"),
+        (("unified_inference.py", "--mode", "dream"), "invalid choice"),
+        (("unified_inference.py", "--mode", "benchmark", "--model", "nobody"), "no model 'nobody'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_words_of_a_script_are_status_2_with_what_to_do(tmp_path, words, part):
+    done = run(*words, root=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert part in done.stderr and len(done.stderr.splitlines()) >= 2 and "Traceback" not in done.stderr
+
+
+def test_the_modes_of_inference_are_those_of_the_program():
+    line = runpy.run_path(str(SCRIPTS / "unified_inference.py"))["line"]
+    assert line(["--model", "base"]) == ["--model", "base"]
+    asked = line(["--mode", "batch", "--input", "q.txt", "--output", "a.jsonl", "--category", "qna", "--root", "r"])
+    assert asked == ["--ask-file", "q.txt", "--model", "auto", "--out", "a.jsonl", "--category", "qna", "--root", "r"]
+    assert line(["--mode", "benchmark", "--questions", "2", "--json"]) == ["ft", "speed", "auto", "--questions", "2", "--json"]
