@@ -10,7 +10,17 @@ from assistant.core.facts import normalise
 from assistant.core.values import CATEGORIES
 from finetuning.data.corpus import Corpus
 from finetuning.data.dedupe import Pair, clusters, near_duplicates
-from finetuning.data.records import Asked, Dialogue, Entry, classification_row, dialogue_rows, specialist_row, unified_row
+from finetuning.data.records import (
+    Asked,
+    Dialogue,
+    Entry,
+    Question,
+    classification_row,
+    dialogue_rows,
+    question_row,
+    specialist_row,
+    unified_row,
+)
 from finetuning.data.split import Keyed, Split, by_entry, held_out, place, shuffled
 from finetuning.data.vary import vary
 
@@ -25,6 +35,8 @@ JUDGED_PHRASINGS = 2
 DIALOGUE_SHARE = 0.1
 # Entries with phrasings so much alike count as one question: they may not stand on both sides of a split.
 SAME_QUESTION = 0.7
+# Of a given size, at most every so many-th row of a label in the classifier's file is a bare question.
+QUESTION_SHARE = 12
 # A phrasing is varied at most so often before a further row would be mere repetition.
 MOST_VARIATIONS = 40
 
@@ -53,10 +65,14 @@ def build(corpus: Corpus, seed: int, categories: Sequence[str] = CATEGORIES, siz
         for category in categories
     }
     asked = {category: list(_take(wordings[category], _target(category, categories, size, spoken))) for category in categories}
-    most = max((len(rows) for rows in asked.values()), default=0)
-    balanced = {category: asked[category] + list(_take(wordings[category], most - len(asked[category]))) for category in categories}
+    labelled = _labelled(corpus, categories, None if size is None else size // QUESTION_SHARE)
+    most = max((len(rows) + len(labelled[category]) for category, rows in asked.items()), default=0)
+    balanced = {
+        category: asked[category] + list(_take(wordings[category], most - len(asked[category]) - len(labelled[category])))
+        for category in categories
+    }
     trained = {one.entry.id for rows in asked.values() for one in rows}
-    files = _training_files(asked, balanced, dialogues, seed)
+    files = _training_files(asked, balanced, labelled, dialogues, seed)
     files |= _judging_files(parts, categories, seed)
     files |= _unseen_wording_files(parts, trained, seed)
     return {name: files[name] for name in (*NINE_FILES, *sorted(set(files) - set(NINE_FILES)))}
@@ -141,6 +157,16 @@ def _target(category: str, categories: Sequence[str], size: int | None, spoken: 
     return rest // len(categories) + (1 if categories.index(category) < rest % len(categories) else 0)
 
 
+def _labelled(corpus: Corpus, categories: Sequence[str], most: int | None) -> dict[str, list[Question]]:
+    """The bare questions by category, at most so many of each, without those that an entry or a dialogue asks in nearly the same words."""
+    asked = [text for entry in corpus.entries for text in entry.phrasings] + [dialogue.turns[0][0] for dialogue in corpus.dialogues]
+    pairs = near_duplicates([question.text for question in corpus.questions] + asked, SAME_QUESTION)
+    ends = [sorted((pair.first, pair.second)) for pair in pairs]
+    known = {first for first, second in ends if first < len(corpus.questions) <= second}
+    new = {question.text: question for number, question in enumerate(corpus.questions) if number not in known}
+    return {category: [one for one in new.values() if one.category == category][:most] for category in categories}
+
+
 def _take(wordings: Iterator[Asked], count: int | None) -> Iterator[Asked]:
     """So many of the next wordings; for None all that stand in the corpus as they are."""
     while count is None or count > 0:
@@ -162,11 +188,16 @@ def _first_rows(dialogues: list[Dialogue], rows: int) -> list[Dialogue]:
 
 
 def _training_files(
-    asked: dict[str, list[Asked]], balanced: dict[str, list[Asked]], dialogues: list[Dialogue], seed: int
+    asked: dict[str, list[Asked]],
+    balanced: dict[str, list[Asked]],
+    labelled: dict[str, list[Question]],
+    dialogues: list[Dialogue],
+    seed: int,
 ) -> dict[str, Rows]:
     everything = [one for rows in asked.values() for one in rows]
+    bare = [question_row(one) for rows in labelled.values() for one in rows]
     files = {
-        "classification_train.jsonl": _mixed([classification_row(one) for rows in balanced.values() for one in rows], seed),
+        "classification_train.jsonl": _mixed([classification_row(one) for rows in balanced.values() for one in rows] + bare, seed),
         "unified_train.jsonl": _mixed([unified_row(one) for one in everything] + _spoken(dialogues, "unified"), seed),
     }
     for category in CATEGORIES:

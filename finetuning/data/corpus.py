@@ -12,7 +12,7 @@ import yaml
 from assistant.core.errors import DataError
 from assistant.core.facts import facts_present, normalise
 from assistant.core.values import CATEGORIES
-from finetuning.data.records import DIFFICULTIES, Dialogue, Entry
+from finetuning.data.records import DIFFICULTIES, Dialogue, Entry, Question
 
 _COMMON = {"id", "topic", "difficulty", "comment_ko"}
 _ENTRY = _COMMON | {"phrasings", "answer"}
@@ -23,10 +23,11 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """All entries and dialogues, in the order of their files, and a hash of those files."""
+    """All entries, dialogues and bare questions, in the order of their files, and a hash of those files."""
 
     entries: tuple[Entry, ...]
     dialogues: tuple[Dialogue, ...]
+    questions: tuple[Question, ...]
     sha256: str
 
 
@@ -69,7 +70,22 @@ def load(folder: Path) -> Corpus:
     _refuse(faults)
     if not entries:
         raise DataError(f"The corpus folder {folder} holds no entries.", "Put YAML files under its folders qna, technical and general.")
-    return Corpus(tuple(entries), tuple(dialogues), digest.hexdigest())
+    return Corpus(tuple(entries), tuple(dialogues), tuple(_questions(folder, digest)), digest.hexdigest())
+
+
+def _questions(folder: Path, digest: Any) -> Iterator[Question]:
+    """The bare questions: a line each, in ``questions/CATEGORY.txt``; empty lines and heads (``# …``) are for the reader."""
+    for category in CATEGORIES:
+        path = folder / "questions" / f"{category}.txt"
+        if not path.is_file():
+            continue
+        source = path.relative_to(folder).as_posix()
+        digest.update(source.encode() + b"\0" + path.read_bytes())
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"The corpus file {source} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
+        yield from (Question(line.strip(), category, source) for line in lines if line.strip() and not line.startswith("#"))
 
 
 def weaknesses(corpus: Corpus) -> list[CorpusFault]:

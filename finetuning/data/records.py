@@ -1,5 +1,6 @@
 """What the corpus holds, and the rows that are made of it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,15 @@ class Dialogue:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question without an answer: it teaches the classifier alone."""
+
+    text: str
+    category: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One wording in which an entry is asked: which of its phrasings, and whether it was varied (0: as written)."""
 
@@ -89,6 +99,13 @@ def specialist_row(asked: Asked) -> dict[str, Any]:
 def classification_row(asked: Asked) -> dict[str, Any]:
     """The row that teaches the classifier."""
     return {"text": asked.text, "label": LABELS[asked.entry.category], **_about(asked.entry, asked)}
+
+
+def question_row(question: Question) -> dict[str, Any]:
+    """The row of a question without an answer; how difficult it is nobody said."""
+    name = hashlib.sha256(question.text.encode()).hexdigest()[:10]
+    about = {"id": f"asked-{name}", "phrasing": 0, "variation": 0, "source": question.source}
+    return {"text": question.text, "label": LABELS[question.category], **about}
 
 
 def dialogue_rows(dialogue: Dialogue, model: str) -> list[dict[str, Any]]:
