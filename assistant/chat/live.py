@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from assistant.chat.reader import TRIAL as TRIAL_QUESTION
+from assistant.chat.reader import Reader
 from assistant.chat.residents import Residents
 from assistant.core import settings as configuration
 from assistant.core.errors import ModelError, PZ2Error
@@ -42,7 +44,7 @@ class Live:
         self._base: Base | None = None
         self._engine: Engine | None = None
         self._failure: PZ2Error | None = None
-        self._probe: classifier.Probe | None = None
+        self._reader = Reader(self.store)
         self.residents = Residents(lambda: self.settings.router.memory_budget_mb)
         # Whether the speaker asked for last was in memory already.
         self.found = True
@@ -50,11 +52,13 @@ class Live:
         self._settings_stamp = _stamp(paths)
         self._announced: dict[str, str | None] = {}
         self._thread: threading.Thread | None = None
+        # What the next turn says of a change of the engine.
+        self._told: list[Notice] = []
 
     def start(self) -> None:
         """Begin to load in the background; ``engine`` waits for the end of it."""
         if self._thread is None:
-            self._announced = {model: _version(self.store, model) for model in self.store.models()}
+            self._announced = {model: _version(self.store, model) for model in (*self.store.models(), classifier.MODEL)}
             self._thread = threading.Thread(target=self._load, name="load", daemon=True)
             self._thread.start()
 
@@ -98,11 +102,13 @@ class Live:
         if stamp != self._settings_stamp:
             self._settings_stamp = stamp
             self.settings = replace(self.settings, router=configuration.load(self._paths).router)
-        for model in self.store.models():
+        for model in (*self.store.models(), classifier.MODEL):
             now, before = _version(self.store, model), self._announced.get(model)
             if now != before:
                 self._announced[model] = now
                 yield Switched(model, now, before)
+        if fault := self._reader.fault():
+            yield Notice(fault, "warning")
 
     def announced(self, model: str, version: str | None) -> None:
         """Remember that the user was told of this version."""
@@ -110,11 +116,7 @@ class Live:
 
     def judge(self, question: str) -> Judgement | None:
         """Category and complexity of a question, or None on a base without a probe."""
-        if self.base.gguf is None:
-            return None
-        if self._probe is None:
-            self._probe = classifier.load()
-        return self._probe.judge(self.engine.embed(self.engine.format.encode(classifier.reading(question))))
+        return self._reader.judge(self.engine, self.base, question)
 
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:
         """The model asked for, loaded; when its version is missing or broken, the unified model or the base instead, with the reason."""
@@ -123,12 +125,12 @@ class Live:
             try:
                 adapter = self.store.live(candidate)
                 if adapter is not None:
-                    self.found = self.residents.bring(self.engine, candidate, adapter)
+                    self.found = self.residents.bring(self._engine_for(candidate, adapter), candidate, adapter)
                     version = adapter.key.rpartition("/")[2]
-                    return Speaker(candidate, version, adapter.key, self._system(candidate, version)), notices
+                    return Speaker(candidate, version, adapter.key, self._system(candidate, version)), notices + self.news()
             except ModelError as error:
                 notices.append(Notice(f"The {candidate} model cannot answer: {error.what} {error.fix}", "warning"))
-        return Speaker("base", None, None, system_prompt("base")), notices
+        return Speaker("base", None, None, system_prompt("base")), notices + self.news()
 
     def calibration(self, speaker: Speaker) -> Calibration | None:
         """What maps this speaker's answers to probabilities on this engine; None when it was not calibrated for it."""
@@ -162,7 +164,8 @@ class Live:
                 adapter = self.store.live(model)
             except ModelError:
                 continue
-            if adapter is not None:
+            # The change to another engine is not made beside a turn.
+            if adapter is not None and not (self._on_llama() and engines.transformers_only(adapter.folder)):
                 wanted[model] = adapter
         if self.ready and self._engine is not None:
             self.residents.ahead(self._engine, wanted, prompt)
@@ -170,9 +173,12 @@ class Live:
     def try_version(self, model: str, version: str) -> str:
         """Load a version beside the others and let it say a few words; returns them. A version that cannot is a ModelError."""
         adapter = self.store.adapter(model, version)
-        engine = self.engine
         with self.residents.turn():
-            return self._try(engine, model, version, adapter)
+            return self._try(self._engine_for(model, adapter), model, version, adapter)
+
+    def try_classifier(self, version: str) -> Judgement:
+        """What a version of the classifier makes of one question; one that cannot read is a ModelError."""
+        return self._reader.try_version(self.engine, self.base, version)
 
     def _try(self, engine: Engine, model: str, version: str, adapter: Adapter) -> str:
         before = self.residents.now()
@@ -199,8 +205,7 @@ class Live:
 
     def _load(self) -> None:
         try:
-            name = engines.engine_name(self.settings, self.base)
-            self._engine = engines.make(name, self.base, self.settings, self._paths)
+            self._engine = engines.make(self._first_engine(), self.base, self.settings, self._paths)
             self.speaker_at_start()
         except PZ2Error as error:
             self._failure = error
@@ -208,6 +213,42 @@ class Live:
             self._failure = ModelError(
                 f"The model could not be loaded ({type(error).__name__}: {error}).", f"Details are in {self._paths.logs / 'pz2.log'}."
             )
+
+    def _first_engine(self) -> str:
+        """The engine to begin with: transformers at once where a live version needs it; what cannot be is met at that model's turn."""
+        try:
+            for model in self.trained():
+                adapter = self.store.live(model)
+                if adapter is not None and engines.engine_for(self.settings, self.base, [adapter.folder]) != self._usual():
+                    self._told.append(_moved(model, adapter))
+                    return "hf"
+        except ModelError:
+            pass
+        return self._usual()
+
+    def _usual(self) -> str:
+        return engines.engine_name(self.settings, self.base)
+
+    def _on_llama(self) -> bool:
+        return self._engine is not None and self._engine.name == "llama"
+
+    def _engine_for(self, model: str, adapter: Adapter) -> Engine:
+        """The engine that can run a version: the one that is here, or transformers in its place, with all that is in memory."""
+        engine = self.engine
+        if not self._on_llama() or engines.engine_for(self.settings, self.base, [adapter.folder]) == "llama":
+            return engine
+        other = engines.make("hf", self.base, self.settings, self._paths)
+        other.set_adapters(list(self.residents.now().values()))
+        self._engine = other
+        self._calibrations.clear()
+        self._told.append(_moved(model, adapter))
+        engine.release()
+        return other
+
+    def news(self) -> list[Notice]:
+        """What there is to say of a change of the engine, once."""
+        news, self._told = self._told, []
+        return news
 
     def speaker_at_start(self) -> None:
         """Load the unified model's live version, so that the first question does not wait for it; a broken one is met at the first turn."""
@@ -225,14 +266,28 @@ class Live:
 def go_live(live: Live, model: str, version: str | None) -> Iterator[Event]:
     """Try a version, then make it the live one. A version that fails its trial changes nothing and is a ModelError."""
     if version is not None:
-        started = time.perf_counter()
-        yield Step(f"Trying {model} {version} with one answer")
-        said = live.try_version(model, version)
-        yield Checked("answers", True, f"“{' '.join(said.split())}…” in {time.perf_counter() - started:.1f} s")
+        yield from _tried(live, model, version)
     before = live.store.make_live(model, version)
     # Announced here, so the next turn does not say it again.
     live.announced(model, version)
     yield Switched(model, version, before.version)
+
+
+def _tried(live: Live, model: str, version: str) -> Iterator[Event]:
+    started = time.perf_counter()
+    if model == classifier.MODEL:
+        yield Step(f"Trying {model} {version} with one question")
+        read = live.try_classifier(version)
+        yield Checked("reads", True, f"“{TRIAL_QUESTION}” is {read.category} ({read.probabilities.get(read.category, 0):.0%})")
+        return
+    yield Step(f"Trying {model} {version} with one answer")
+    said = live.try_version(model, version)
+    yield Checked("answers", True, f"“{' '.join(said.split())}…” in {time.perf_counter() - started:.1f} s")
+
+
+def _moved(model: str, adapter: Adapter) -> Notice:
+    version = adapter.key.rpartition("/")[2]
+    return Notice(f"{model} {version} was trained by a method that runs on transformers only, so the chat uses it, slower than llama.cpp.")
 
 
 def _version(store: Store, model: str) -> str | None:

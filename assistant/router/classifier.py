@@ -1,7 +1,8 @@
-"""The built-in classifier: a linear probe on the language model's own state (Alain & Bengio 2016, arXiv 1610.01644).
+"""The built-in classifier: linear probes on the language model's own state (Alain & Bengio 2016, arXiv 1610.01644).
 
 The base reads the question; a logistic regression on its last hidden state gives the category, a second one the complexity.
 It needs no training of the user's and is the same in both engines (their states agree to a cosine of 0.9996, docs/LOG.md).
+`train classifier` fits others on this root's data; the live one of them is read instead.
 """
 
 import math
@@ -11,23 +12,37 @@ from pathlib import Path
 
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError
+from assistant.core.store import Store
 from assistant.core.values import CATEGORIES, Judgement, Message
 
+MODEL = "classifier"
+FILE = "probe.json"
 BUILT_IN = Path(__file__).with_name("embedded_probe.json")
 # Below this the likeliest category is not likely enough to be named.
 UNSURE = 0.5
 
+Weights = tuple[float, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Weights by category, one number a state dimension and the bias last; ``complexity`` likewise for a single output."""
+    """Weights by category, one number a state dimension and the bias last; ``complexity`` likewise for a single output.
 
+    ``base`` and ``base_sha256`` name the base whose states it reads.
+    """
+
+    base: str
     base_sha256: str
-    categories: dict[str, tuple[float, ...]]
-    complexity: tuple[float, ...]
+    categories: dict[str, Weights]
+    complexity: Weights
 
     def judge(self, state: Sequence[float]) -> Judgement:
         """Category probabilities (softmax) and complexity (logistic, 0 to 1) for a state scaled to length 1."""
+        if len(state) + 1 != len(self.complexity):
+            raise ModelError(
+                f"The classifier reads states of {len(self.complexity) - 1} numbers; this base has {len(state)}.",
+                f"Fit one for this base: `train {MODEL}`.",
+            )
         scores = {category: _dot(weights, state) for category, weights in self.categories.items()}
         top = max(scores.values())
         powers = {category: math.exp(score - top) for category, score in scores.items()}
@@ -37,20 +52,57 @@ class Probe:
         complexity = 1 / (1 + math.exp(-_dot(self.complexity, state)))
         return Judgement(best if probabilities[best] >= UNSURE else "unsure", probabilities, complexity)
 
+    def fits(self, base: str, base_sha256: str) -> bool:
+        """Whether it was fitted on that base: by checksum where there is one, else by name."""
+        return self.base_sha256 == base_sha256 if base_sha256 or self.base_sha256 else self.base == base
+
 
 def load(path: Path = BUILT_IN) -> Probe:
     """The probe in a file; a damaged one is a ModelError."""
     try:
         document = files.read_json(path)
-        categories = {category: tuple(document["categories"][category]) for category in CATEGORIES}
-        return Probe(document["base_sha256"], categories, tuple(document["complexity"]))
-    except (OSError, DataError, KeyError, TypeError) as error:
-        raise ModelError(f"The classifier {path} is damaged ({error}).", "Restore the file from the project.") from error
+        categories = {category: _weights(document["categories"][category]) for category in CATEGORIES}
+        complexity = _weights(document["complexity"])
+        if {len(weights) for weights in categories.values()} != {len(complexity)}:
+            raise ValueError("its weights are of different lengths")
+        return Probe(document["base"], document["base_sha256"], categories, complexity)
+    except (OSError, DataError, KeyError, TypeError, ValueError) as error:
+        fix = "Restore the file from the project." if path == BUILT_IN else f"`rollback {MODEL}`, or `train {MODEL}` again."
+        raise ModelError(f"The classifier {path} is damaged ({error}).", fix) from error
+
+
+def built_in(base: str, base_sha256: str) -> Probe | None:
+    """The probe that ships with PZ2, or None on a base it was not fitted on."""
+    probe = load()
+    return probe if probe.fits(base, base_sha256) else None
+
+
+def of_version(store: Store, version: str, base: str, base_sha256: str) -> Probe:
+    """A trained probe; one that is damaged or was fitted on another base is a ModelError."""
+    store.card(MODEL, version)
+    probe = load(store.version_folder(MODEL, version) / FILE)
+    if not probe.fits(base, base_sha256):
+        raise ModelError(
+            f"Version {version} of the {MODEL} was fitted on {probe.base}, not on {base}.", f"Fit one for this base: `train {MODEL}`."
+        )
+    return probe
+
+
+def live(store: Store, base: str, base_sha256: str) -> tuple[Probe | None, str | None]:
+    """The probe that reads questions now and its version; version None is the built-in one, probe None a base that has none."""
+    version = store.current(MODEL).version
+    if version:
+        return of_version(store, version, base, base_sha256), version
+    return built_in(base, base_sha256), None
 
 
 def reading(question: str) -> list[Message]:
     """The conversation whose last state the probe reads: the bare question, under a system line of one word to keep it short."""
     return [Message("system", "PZ2"), Message("user", question)]
+
+
+def _weights(values: Sequence[float]) -> Weights:
+    return tuple(float(value) for value in values)
 
 
 def _dot(weights: Sequence[float], state: Sequence[float]) -> float:
