@@ -190,6 +190,8 @@ def _report(work: Work, outcome: Outcome, trials: list[Trial], judged: Verdict) 
         "tokens": outcome.tokens,
         "trained_tokens": outcome.trained_tokens,
         "seconds": outcome.seconds,
+        "cpu_seconds": outcome.cpu_seconds or None,
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
         "tokens_per_second": round(outcome.tokens / outcome.seconds, 1) if outcome.seconds else None,
         "memory_mb": outcome.peak_mb,
         "loss_first": round(outcome.first_loss, 4),

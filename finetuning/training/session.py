@@ -120,6 +120,7 @@ def _train(work: Work) -> Outcome | None:
         tokens=sum(len(work.rows.rows[row].ids) for row in done),
         trained_tokens=sum(work.rows.rows[row].trained for row in done),
         seconds=round(history[-1]["seconds"], 1),
+        cpu_seconds=round(history[-1].get("cpu_seconds", 0.0), 1),
         first_loss=losses[0],
         final_loss=sum(losses[-10:]) / len(losses[-10:]),
         validation_before=start["validation_loss"],

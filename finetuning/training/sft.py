@@ -41,7 +41,7 @@ class AnswerTrainer(SFTTrainer):
         )
         self.steps = -(-len(self.batches) // recipe.accumulation)
         self._folder = folder
-        self._began, self._earlier = 0.0, 0
+        self._began, self._worked, self._earlier = 0.0, 0.0, 0
         # The trainer asks for a dataset at its start; the rows come from `get_train_dataloader`.
         sample = Dataset.from_dict({"input_ids": [list(rows[0].ids)], "labels": [list(rows[0].ids)]})
         super().__init__(
@@ -84,13 +84,15 @@ class AnswerTrainer(SFTTrainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Hand the figures to the callbacks, with the seconds of training in all attempts; trl's own metrics are not computed."""
-        earlier = self.state.log_history[self._earlier - 1].get("seconds", 0.0) if self._earlier else 0.0
-        transformers.Trainer.log(self, {**logs, "seconds": earlier + time.perf_counter() - self._began}, start_time)
+        """Hand the figures to the callbacks, with the seconds (passed, and of the processor) of all attempts; trl's own are not computed."""
+        earlier = self.state.log_history[self._earlier - 1] if self._earlier else {}
+        spent = {"seconds": time.perf_counter() - self._began, "cpu_seconds": time.process_time() - self._worked}
+        spent = {name: earlier.get(name, 0.0) + value for name, value in spent.items()}
+        transformers.Trainer.log(self, {**logs, **spent}, start_time)
 
     def train(self, resume_from_checkpoint: Any = None, **more: Any) -> Any:
         """Train; from a checkpoint on when one is given."""
-        self._began = time.perf_counter()
+        self._began, self._worked = time.perf_counter(), time.process_time()
         if resume_from_checkpoint:
             self._earlier = len(files.read_json(Path(resume_from_checkpoint) / "trainer_state.json")["log_history"])
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)

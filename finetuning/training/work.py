@@ -60,3 +60,5 @@ class Outcome:
     # The step whose weights the version has, when they were better than the last ones; where the training ended before its last step.
     best_step: int | None = None
     ended_at: int | None = None
+    # Of the processor, all cores and attempts together.
+    cpu_seconds: float = 0.0
