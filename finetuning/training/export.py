@@ -13,6 +13,7 @@ from typing import Any
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
+from jinja2 import TemplateError
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -189,7 +190,13 @@ def _save_tokenizer(source: Source, paths: Paths, folder: Path) -> Any:
     head = (
         "{% if messages[0]['role'] != 'system' %}{% set messages = [{'role': 'system', 'content': " + prompt + "}] + messages %}{% endif %}"
     )
-    tokenizer.chat_template = head + tokenizer.chat_template
+    own = tokenizer.chat_template
+    tokenizer.chat_template = head + own
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    except TemplateError:
+        # A template that refuses system messages stays as it is.
+        tokenizer.chat_template = own
     tokenizer.save_pretrained(str(folder))
     return tokenizer
 
@@ -245,7 +252,7 @@ def _describe(source: Source, part: Path, form: str) -> None:
         "",
         f"Trained by PZ2 with {card.method} on {card.base} from the dataset {card.dataset} ({card.steps} steps, {card.created}).",
         uses[form],
-        "The conversation begins with this system prompt, which the chat template adds when there is none:",
+        "A conversation begins with this system prompt (the chat template adds it when there is none and the base knows such prompts):",
         "",
         f"> {source.system}",
         "",
