@@ -84,7 +84,7 @@ class AnswerTrainer(SFTTrainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Hand the figures to the callbacks, with the seconds (passed, and of the processor) of all attempts; trl's own are not computed."""
+        """Hand the figures to the callbacks, with the seconds (passed, and worked) of all attempts; trl's own are not computed."""
         earlier = self.state.log_history[self._earlier - 1] if self._earlier else {}
         spent = {"seconds": time.perf_counter() - self._began, "cpu_seconds": time.process_time() - self._worked}
         spent = {name: earlier.get(name, 0.0) + value for name, value in spent.items()}
