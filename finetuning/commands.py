@@ -73,7 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "train a model, prove it, and make it live",
         "finetuning.training.commands:train",
         (
-            Param("model", "which model: unified, qna, technical, or a domain of yours", positional=True, required=True),
+            Param("model", "which model: unified, qna, technical, classifier, or a domain of yours", positional=True, required=True),
             Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
             Param("max_steps", "stop after so many steps", "int"),
             Param("epochs", "passes over the rows", "float"),
@@ -96,6 +96,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("detach", "return at once and let it run", "flag"),
         ),
         (
+            MenuItem(5, "Train the classifier", ("classifier",)),
             MenuItem(6, "Train the qna specialist", ("qna",)),
             MenuItem(7, "Train the technical specialist", ("technical",)),
             MenuItem(8, "Train the unified model", ("unified",)),

@@ -14,6 +14,7 @@ from assistant.core.errors import ModelError, PZ2Error, UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Switched, Table
 from assistant.core.store import BUILT_IN, Store, check_name
 from assistant.engine import base as engines
+from assistant.router.classifier import MODEL as CLASSIFIER
 
 
 def status(context: Context) -> Iterator[Event]:
@@ -27,6 +28,7 @@ def status(context: Context) -> Iterator[Event]:
     lines = [
         f"base       {data['base']}" + (f" ({data['base_fault']})" if data["base_fault"] else ""),
         f"engine     {data['engine'] or 'none'}",
+        f"classifier {_classifier(data['classifier'])}",
         f"router     {_mode(data['router'])}; hybrid mode is {'on' if data['hybrid'] else 'off'}",
         f"thresholds {data['router']['note']}",
         f"memory     {memory['process_mb']} MB used here, {memory['free_mb']:,} of {memory['total_mb']:,} MB free",
@@ -64,6 +66,7 @@ def facts(context: Context) -> dict[str, Any]:
         "base_fault": fault,
         "engine": engine,
         "models": models,
+        "classifier": {"live": _current(store, CLASSIFIER), "versions": store.versions(CLASSIFIER)},
         "router": {
             "mode": "pinned" if sessions.pinned(paths) else "auto",
             "pinned": sessions.pinned(paths),
@@ -88,6 +91,11 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
         sessions.pin(context.paths, None)
         yield Notice("The router decides again.")
         return
+    if model == CLASSIFIER:
+        if version is None:
+            raise UsageError("The classifier does not answer, so it cannot be pinned.", f"Name a version: `switch {CLASSIFIER} VERSION`.")
+        yield from go_live(_live(context), model, version.zfill(4))
+        return
     if model not in ("base", *BUILT_IN):
         check_name(model)
     known = dict.fromkeys(["base", *BUILT_IN, *store.models()])
@@ -107,7 +115,7 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
 def rollback(context: Context, model: str) -> Iterator[Event]:
     """Put the version before back, after a trial answer; doing it twice returns to where it was."""
     store = Store(context.paths)
-    if model not in (*BUILT_IN, "classifier", *store.models()):
+    if model not in (*BUILT_IN, CLASSIFIER, *store.models()):
         raise UsageError(f"There is no model '{model}'.", f"Choose from {', '.join(dict.fromkeys([*BUILT_IN, *store.models()]))}.")
     now = store.current(model)
     if now.previous is not None:
@@ -117,6 +125,11 @@ def rollback(context: Context, model: str) -> Iterator[Event]:
     if context.chat is not None:
         context.chat.live.announced(model, after.version)
     yield Switched(model, after.version, now.version)
+
+
+def _classifier(found: dict[str, Any]) -> str:
+    trained = f"; trained: {', '.join(found['versions'])}" if found["versions"] else ""
+    return f"{found['live'] or 'the built-in one'} reads the questions{trained}"
 
 
 def _mode(router: dict[str, Any]) -> str:

@@ -168,7 +168,9 @@ def footer(reply: Reply) -> str:
 
 def switched(model: str, version: str | None, previous: str | None) -> str:
     """The sentence for a switch."""
-    return f"{model}: {version or 'the base'} is live now (before: {previous or 'the base'})."
+    # Without a version the base answers; the classifier's place is taken by the one that ships with PZ2.
+    nothing = "the built-in one" if model == "classifier" else "the base"
+    return f"{model}: {version or nothing} is live now (before: {previous or nothing})."
 
 
 def block_lines(block: Block) -> list[str]:

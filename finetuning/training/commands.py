@@ -25,8 +25,11 @@ def train(
     detach: bool = False,
     **changes: Any,
 ) -> Iterator[Event]:
-    """Plan, check, start, and follow a training. It lives on when the window is closed."""
+    """Plan, check, start, and follow a training. It lives on when the window is closed. The classifier is fitted here."""
     paths = context.paths
+    if model == "classifier":
+        yield from _classifier(context, preset, promote, seed=seed, detach=detach, **changes)
+        return
     plan.check_model(paths, model)
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
@@ -55,6 +58,13 @@ def jobs(context: Context, action: str = "list", run: str | None = None) -> Iter
             yield from _delete(paths, runs.newest(paths, run))
         case _:
             yield _list(runs.jobs(paths))
+
+
+def _classifier(context: Context, preset: str, promote: bool, **others: Any) -> Iterator[Event]:
+    # With it comes torch, which the other trainings load in a process of their own.
+    from finetuning.training import classifier
+
+    yield from classifier.train(context, promote, preset=None if preset == "balanced" else preset, **others)
 
 
 def _launched(context: Context, run: Run, detach: bool) -> Iterator[Event]:
