@@ -31,6 +31,7 @@ from finetuning.evaluation.subjects import Subject
 INSTALL = '.venv/bin/pip install "lm-eval[ifeval]==0.4.13"'
 # IFEval itself allows 1,280; half of it is enough for what small models write before they end or go round in circles.
 ANSWER_TOKENS = 640
+FILE = "evaluation_harness.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,19 @@ def judged(bench: Bench, subject: Subject, given: dict[str, Path], limit: int | 
     for name, path in given.items():
         yield Step(f"{name}: {path.name} by lm-evaluation-harness")
         document["harness"][name] = yield from _benchmark(bench, subject, name, path, limit)
-    where = run.write(bench.paths, subject, "evaluation_harness.json", document)
+    # Benchmarks of the same weights from earlier stay beside the new ones.
+    document["harness"] = {**_earlier(bench.paths, subject, document["weights"]), **document["harness"]}
+    where = run.write(bench.paths, subject, FILE, document)
     yield Report(f"{subject.label} on {', '.join(given)}", {**run.without_items(document), "file": str(where)}, (table(document),))
     yield Notice(f"Every question with its answer is in {where}")
+
+
+def _earlier(paths: Paths, subject: Subject, weights: str) -> dict[str, Any]:
+    try:
+        before = files.read_json(run.place(paths, subject, FILE))
+    except (OSError, DataError):
+        return {}
+    return before["harness"] if before.get("weights") == weights else {}
 
 
 def table(document: dict[str, Any]) -> Table:
@@ -120,6 +131,7 @@ def _benchmark(bench: Bench, subject: Subject, name: str, path: Path, limit: int
         "sha256": files.sha256(path),
         "rows": len(rows),
         "limit": limit,
+        "engine": bench.name if asking.asked_answers else "hf",
         "prompts": "the chat's form" if asking.asked_answers else "bare text, as the harness writes it",
         "decoding": {"greedy": True, "max_tokens": ANSWER_TOKENS} if asking.asked_answers else None,
         "cut": sum(said.stopped == "length" for said in recorded.answers.values()) if asking.asked_answers else None,
@@ -198,7 +210,7 @@ def _answers(bench: Bench, subject: Subject, asked: Sequence[str]) -> Generator[
 def _prompts(bench: Bench, subject: Subject, asked: Sequence[str]) -> list[tuple[str, list[int]]]:
     """A version is asked under its own system prompt; the bare base under the one of its chat template, as others measured it."""
     if subject.adapter is not None:
-        system = Message("system", system_prompt(subject.model))
+        system = Message("system", _system(subject))
         return [(text, bench.engine.format.encode([system, Message("user", text)])) for text in asked]
     from transformers import AutoTokenizer
 
@@ -207,6 +219,13 @@ def _prompts(bench: Bench, subject: Subject, asked: Sequence[str]) -> list[tuple
     turns = [[{"role": "user", "content": text}] for text in asked]
     encoded = [tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"] for turn in turns]
     return list(zip(asked, map(list, encoded), strict=True))
+
+
+def _system(subject: Subject) -> str:
+    """The system prompt a version was trained with; a domain may have one of its own."""
+    card = subject.folder / "card.json" if subject.folder else None
+    own = files.read_json(card).get("system") if card is not None and card.is_file() else None
+    return own or system_prompt(subject.model)
 
 
 def _figures(one: Benchmark, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

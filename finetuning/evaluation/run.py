@@ -130,14 +130,20 @@ def held_out_file(paths: Paths, model: str, split: str | None) -> tuple[Path, st
     return held_out_rows.file_of(paths, model, split), split  # type: ignore[arg-type]
 
 
-def write(paths: Paths, subject: Subject, name: str, document: dict[str, Any]) -> Path:
-    """Keep a document beside the version; beside the logs where that folder cannot be written or the base was judged."""
+def place(paths: Paths, subject: Subject, name: str) -> Path:
+    """Where a document is kept: beside the version; among the logs where that folder cannot be written or the base was judged."""
     folder = subject.folder
     if folder is None or not os.access(folder, os.W_OK):
         label = subject.label.removeprefix("the ").replace(" ", "_").replace("/", "_")
-        folder, name = paths.logs / "evaluations", f"{label}_{name}"
-    files.write_json(folder / name, document)
+        return paths.logs / "evaluations" / f"{label}_{name}"
     return folder / name
+
+
+def write(paths: Paths, subject: Subject, name: str, document: dict[str, Any]) -> Path:
+    """Keep a document; returns where."""
+    where = place(paths, subject, name)
+    files.write_json(where, document)
+    return where
 
 
 def without_items(document: Any) -> Any:
