@@ -224,6 +224,17 @@ COMMANDS: tuple[Command, ...] = (
         ),
         (MenuItem(17, "Jobs: follow, resume, cancel"),),
     ),
+    Command(
+        "settings",
+        "show and change every setting of the models, the chat and the router",
+        "assistant.chat.configure:settings",
+        (
+            Param("key", "which one, for example router.confidence", positional=True),
+            Param("value", "its new value, or `default`", positional=True),
+            Param("forget", "forget which models tend to come next", "flag"),
+        ),
+        (MenuItem(18, "Settings"),),
+    ),
 )
 
 _TRAIN = next(command for command in COMMANDS if command.name == "train")
@@ -242,7 +253,7 @@ LEARN = Command(
 )
 TEST = Command(
     "test",
-    "run the automatic test cases of each category and domain; status 1 when one fails",
+    "run the test cases of each category; status 1 when one does not pass",
     "finetuning.evaluation.cases:test",
     (
         Param("categories", "only these: qna, technical, general, or domains of yours (default: all)", many=True),
@@ -252,22 +263,11 @@ TEST = Command(
 )
 SPEED = Command(
     "speed",
-    "how fast a model answers here: loading, first token, tokens a second, memory",
+    "how fast a model answers here: first token, tokens a second, memory",
     "finetuning.evaluation.speed:run",
     (
         Param("model", "auto, base, unified, qna, technical, or a domain of yours", positional=True, default="auto"),
         Param("questions", "how many questions are asked", "int", default=5),
-    ),
-    Command(
-        "settings",
-        "show and change every setting of the models, the chat and the router",
-        "assistant.chat.configure:settings",
-        (
-            Param("key", "which one, for example router.confidence", positional=True),
-            Param("value", "its new value, or `default`", positional=True),
-            Param("forget", "forget which models tend to come next", "flag"),
-        ),
-        (MenuItem(18, "Settings"),),
     ),
 )
 
