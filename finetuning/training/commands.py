@@ -6,7 +6,7 @@ from typing import Any
 
 from assistant.core.commands import Context
 from assistant.core.errors import TrainingError
-from assistant.core.events import Event, Failed, Finished, Notice, Report, Step, Switched, Table
+from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step, Switched, Table
 from assistant.core.paths import Paths
 from assistant.core.store import Store
 from finetuning.training import launch, plan, preflight, runs
@@ -196,4 +196,5 @@ def _list(found: list[Job]) -> Report:
     ]
     rows = tuple((job.run.run, job.run.model, job.state, f"{job.step}/{job.steps}" if job.steps else "–") for job in found)
     title = "Training runs, the newest first" if found else "No training run yet; `train unified` starts one."
-    return Report(title, data, (Table(("run", "model", "state", "steps"), rows),) if found else ())
+    hint = Lines("", ("`history` shows what came of them: each version with its figures and what the gate said.",))
+    return Report(title, data, (Table(("run", "model", "state", "steps"), rows), hint) if found else ())
