@@ -10,6 +10,7 @@ from assistant.core.commands import Command, Context, Param, Registry
 from assistant.core.errors import UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
 from assistant.core.store import BUILT_IN, Store
+from assistant.router.why import explain
 
 COMMANDS: tuple[Command, ...] = (
     Command("help", "what can be typed here", "assistant.chat.commands:show_help"),
@@ -32,6 +33,13 @@ COMMANDS: tuple[Command, ...] = (
         (Param("question", "a question", rest=True),),
     ),
     Command("why", "why the last answer came from that model", "assistant.chat.commands:why"),
+    Command("good", "the last answer was right; between two answers: the better one", "assistant.chat.verdicts:good"),
+    Command(
+        "bad",
+        "the last answer was wrong: `bad: a better answer`",
+        "assistant.chat.verdicts:bad",
+        (Param("answer", "a better answer", rest=True),),
+    ),
     Command("retry", "answer the last message once more", "assistant.chat.commands:retry"),
     Command("undo", "take the last turn away", "assistant.chat.commands:undo"),
     Command(
@@ -114,18 +122,19 @@ def why(context: Context) -> Iterator[Event]:
     session = _session(context)
     if not session.turns:
         raise UsageError("There is no answer yet to explain.", "Ask something first.")
-    reply = session.turns[-1].reply
-    lines = [f"{reply.model}{f' {reply.version}' if reply.version else ''} answered: {reply.reason}."]
-    if reply.category_probabilities:
-        shares = ", ".join(f"{category} {share:.0%}" for category, share in reply.category_probabilities.items())
-        lines.append(f"The question was read as {reply.category} ({shares}).")
-    if reply.stopped == "repetition":
-        lines.append("The answer went round in circles and was cut.")
-    yield Report(
-        "Why",
-        {"reason": reply.reason, "category_probabilities": reply.category_probabilities, "trigger": reply.trigger},
-        (Lines("", tuple(lines)),),
-    )
+    turn = session.turns[-1]
+    reply = turn.reply
+    lines = explain(reply, turn.draft, session.live.trained(), session.live.settings.router)
+    data = {
+        "reason": reply.reason,
+        "trigger": reply.trigger,
+        "category_probabilities": reply.category_probabilities,
+        "complexity": reply.complexity,
+        "confidence": reply.confidence,
+        "draft_confidence": turn.draft.confidence if turn.draft else None,
+        "otherwise": lines[-1],
+    }
+    yield Report("Why", data, (Lines("", tuple(lines)),))
 
 
 def retry(context: Context) -> Iterator[Event]:

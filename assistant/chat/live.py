@@ -282,6 +282,7 @@ def _tried(live: Live, model: str, version: str) -> Iterator[Event]:
         return
     yield Step(f"Trying {model} {version} with one answer")
     said = live.try_version(model, version)
+    yield from live.news()
     yield Checked("answers", True, f"“{' '.join(said.split())}…” in {time.perf_counter() - started:.1f} s")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import psutil
 
+from assistant.chat import router_status
 from assistant.chat import session as sessions
 from assistant.chat.live import Live, go_live
 from assistant.core import settings as configuration
@@ -31,6 +32,7 @@ def status(context: Context) -> Iterator[Event]:
         f"classifier {_classifier(data['classifier'])}",
         f"router     {_mode(data['router'])}; hybrid mode is {'on' if data['hybrid'] else 'off'}",
         f"thresholds {data['router']['note']}",
+        f"loading    {router_status.preloading(data['router']['preloading'])}",
         f"memory     {memory['process_mb']} MB used here, {memory['free_mb']:,} of {memory['total_mb']:,} MB free",
         f"disk       {disk['free_gb']} GB free, models take {disk['models_mb']} MB",
         f"data       {data['data'] or 'no dataset yet'}",
@@ -70,8 +72,7 @@ def facts(context: Context) -> dict[str, Any]:
         "router": {
             "mode": "pinned" if sessions.pinned(paths) else "auto",
             "pinned": sessions.pinned(paths),
-            "thresholds": None,
-            "note": "not calibrated: a request or a pin decides, confidence is not used",
+            **router_status.facts(paths, store, settings.router, engine),
         },
         "memory": {
             "process_mb": psutil.Process().memory_info().rss // 1_000_000,

@@ -115,8 +115,7 @@ def _sizes(adapters: dict[str, Adapter]) -> dict[str, int]:
 
 
 def size(folder: Path) -> int:
-    """The bytes an adapter takes in memory: those of its file."""
-    for name in ("adapter.gguf", "adapter_model.safetensors"):
-        if (folder / name).is_file():
-            return (folder / name).stat().st_size
-    return 0
+    """The bytes a version takes in memory: those of its weights."""
+    if (folder / "adapter.gguf").is_file():
+        return (folder / "adapter.gguf").stat().st_size
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -154,7 +154,7 @@ class Session:
 
     def _answered(self, asked: Asked, turns: Sequence[Turn], again: bool) -> Generator[Event, None, _Said]:
         """The answer of the model that the route names, and of another one when the policy hands over."""
-        settings, route, engine = self.live.settings.router, asked.route, self.live.engine
+        settings, route = self.live.settings.router, asked.route
         speaker, notices = self.live.speaker(route.model)
         yield from notices
         found = self.live.found
@@ -163,7 +163,7 @@ class Session:
         yield from self._left_out_notice(asked, turns, speaker)
         default = route.trigger is None and policy.specialist_of(asked.judgement) is not None
         may_end = default and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, self.live.trained()))
-        yield from speak(engine, speech, sampling, (lambda share: share < settings.hopeless) if may_end else None)
+        yield from speak(self.live.engine, speech, sampling, (lambda share: share < settings.hopeless) if may_end else None)
         after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, self.live.trained(), settings)
         if after.step != "hand over":
             self.live.found = found
@@ -172,11 +172,11 @@ class Session:
         yield from notices
         if other is None:
             if speech.hopeless:
-                yield from speak(engine, speech, sampling)
+                yield from speak(self.live.engine, speech, sampling)
             return _Said(speech, None, policy.KEEP, speaker.model)
         taken = replace(after, model=other.speaker.model, reason=_reason(after, other.speaker.model))
         yield self._chosen(other.speaker, asked, Route(other.speaker.model, after.trigger, taken.reason))
-        yield from speak(engine, other, sampling)
+        yield from speak(self.live.engine, other, sampling)
         return _Said(other, speech, taken, speaker.model)
 
     def _successor(

@@ -49,10 +49,10 @@ class Settings:
     router: RouterSettings = field(default_factory=RouterSettings)
 
 
-def load(paths: Paths) -> Settings:
-    """The settings of this root. Every wrong key or value of a file is named in one ConfigError."""
+def load(paths: Paths, own: bool = True) -> Settings:
+    """The settings of this root, without its ``own`` those that ship with PZ2. Every wrong key or value is named in one ConfigError."""
     settings = Settings()
-    for path in (paths.configs / "model_config.yaml", paths.models / "settings.yaml"):
+    for path in (paths.configs / "model_config.yaml", paths.models / "settings.yaml")[: 2 if own else 1]:
         if path.is_file():
             faults: list[str] = []
             settings = merge(settings, read_yaml(path), "", faults)

@@ -56,8 +56,8 @@ class AnswerView:
         for block in blocks(rest) if rest.strip() else []:
             self._print(block)
 
-    def supersede(self, erasable: bool) -> None:
-        """Turn the answer into a dimmed draft; where it has scrolled away already, a line says so."""
+    def supersede(self, erasable: bool, line: str) -> None:
+        """Turn the answer into a dimmed draft with a line below it; where it has scrolled away already, the line alone says so."""
         self.end()
         if erasable and self._rows < self._console.size.height:
             up = (ControlType.CURSOR_MOVE_TO_COLUMN, 0), (ControlType.CURSOR_UP, self._rows), (ControlType.ERASE_IN_LINE, 2)
@@ -65,7 +65,7 @@ class AnswerView:
             self._console.file.write("\x1b[J")
             for place, block in enumerate(self._blocks):
                 self._console.print(Block(block, "dim", blank_before=place > 0), end="")
-        self._console.print(Text("(a first draft; a better answer follows)", style="pz2.dim"))
+        self._console.print(Text(clean(line), style="pz2.dim"))
         self._console.print()
 
     def _print(self, text: str) -> None:

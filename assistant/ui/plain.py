@@ -53,7 +53,7 @@ class PlainPrinter:
             case TurnDone(reply):
                 self._turn(reply)
             case RouteChosen():
-                pass
+                self._route(event)
             case Step(text):
                 self._say(f"{text} …")
             case Progress():
@@ -72,6 +72,12 @@ class PlainPrinter:
                 self._say(switched(model, version, previous))
             case Finished():
                 self._finish()
+
+    def _route(self, event: RouteChosen) -> None:
+        if self._streamed:
+            self._streamed = False
+            self._write("")
+            self._write(f"{draft_line(event)}\n")
 
     def _turn(self, reply: Reply) -> None:
         if self._json:
@@ -164,6 +170,11 @@ def footer(reply: Reply) -> str:
         parts.append(f"{reply.tokens_per_second:.0f} tokens/s")
     ends = {"length": "cut at the length limit", "repetition": "stopped: it repeated itself", "user": "stopped"}
     return " · ".join([*parts, *([ends[reply.stopped]] if reply.stopped in ends else [])])
+
+
+def draft_line(event: RouteChosen) -> str:
+    """The line between a first answer and the one that takes over."""
+    return f"(a first draft: {event.reason})" if event.reason else "(a first draft; a better answer follows)"
 
 
 def switched(model: str, version: str | None, previous: str | None) -> str:

@@ -90,7 +90,7 @@ class Screen:
         """Draw one event."""
         match event:
             case RouteChosen():
-                self._route()
+                self._route(event)
             case TextDelta(text):
                 self._text(text)
             case TurnDone(reply):
@@ -149,10 +149,10 @@ class Screen:
 
         return AnswerView(self.console)
 
-    def _route(self) -> None:
+    def _route(self, event: RouteChosen) -> None:
         if self._answer is not None and not self._answer.empty:
             self.rest()
-            self._answer.supersede(self._animated)
+            self._answer.supersede(self._animated, plain.draft_line(event))
         self._answer = self._view()
         self._spin("")
 
