@@ -23,7 +23,7 @@ def run(screen: Screen, registry: Registry, words: Sequence[str], context: Conte
     """Run a command on the screen. ``prefix`` is what is typed before a command at this door, for hints."""
     with keys.kept():
         status = screen.follow(addressed(prepared(registry, words, context), registry, prefix))
-    if screen.interrupted and words[0] in ("train", "jobs"):
+    if screen.interrupted and words[0] in ("train", "learn", "jobs"):
         _tell_of_run(screen, registry, context, prefix)
     return status
 
