@@ -1,11 +1,12 @@
-"""The built-in classifier: linear probes on the language model's own state (Alain & Bengio 2016, arXiv 1610.01644).
+"""The built-in classifier: probes on the language model's own state (Alain & Bengio 2016, arXiv 1610.01644).
 
-The base reads the question; a logistic regression on its last hidden state gives the category, a second one the complexity.
+The base reads the question; a small network on its last hidden state gives the category, a logistic regression the complexity.
 It needs no training of the user's and is the same in both engines (their states agree to a cosine of 0.9996, docs/LOG.md).
 `train classifier` fits others on this root's data; the live one of them is read instead.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,15 @@ Weights = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Weights by category, one number a state dimension and the bias last; ``complexity`` likewise for a single output.
+    """Weights, in every row one number for each input and the bias last.
 
-    ``base`` and ``base_sha256`` name the base whose states it reads.
+    ``hidden`` reads the state, ``categories`` what ``hidden`` gives (cut at 0; the state itself when it is empty), ``complexity`` the
+    state. ``base`` and ``base_sha256`` name the base whose states they are.
     """
 
     base: str
     base_sha256: str
+    hidden: tuple[Weights, ...]
     categories: dict[str, Weights]
     complexity: Weights
 
@@ -43,7 +46,8 @@ class Probe:
                 f"The classifier reads states of {len(self.complexity) - 1} numbers; this base has {len(state)}.",
                 f"Fit one for this base: `train {MODEL}`.",
             )
-        scores = {category: _dot(weights, state) for category, weights in self.categories.items()}
+        features = [max(0.0, _dot(weights, state)) for weights in self.hidden] or state
+        scores = {category: _dot(weights, features) for category, weights in self.categories.items()}
         top = max(scores.values())
         powers = {category: math.exp(score - top) for category, score in scores.items()}
         total = sum(powers.values())
@@ -62,10 +66,11 @@ def load(path: Path = BUILT_IN) -> Probe:
     try:
         document = files.read_json(path)
         categories = {category: _weights(document["categories"][category]) for category in CATEGORIES}
-        complexity = _weights(document["complexity"])
-        if {len(weights) for weights in categories.values()} != {len(complexity)}:
+        hidden, complexity = tuple(map(_weights, document["hidden"])), _weights(document["complexity"])
+        inputs = len(hidden) + 1 if hidden else len(complexity)
+        if {len(weights) for weights in categories.values()} != {inputs} or {len(weights) for weights in hidden} - {len(complexity)}:
             raise ValueError("its weights are of different lengths")
-        return Probe(document["base"], document["base_sha256"], categories, complexity)
+        return Probe(document["base"], document["base_sha256"], hidden, categories, complexity)
     except (OSError, DataError, KeyError, TypeError, ValueError) as error:
         fix = "Restore the file from the project." if path == BUILT_IN else f"`rollback {MODEL}`, or `train {MODEL}` again."
         raise ModelError(f"The classifier {path} is damaged ({error}).", fix) from error
@@ -106,4 +111,5 @@ def _weights(values: Sequence[float]) -> Weights:
 
 
 def _dot(weights: Sequence[float], state: Sequence[float]) -> float:
-    return sum(weight * value for weight, value in zip(weights, state, strict=False)) + weights[-1]
+    # map ends with the shorter one, before the bias.
+    return sum(map(operator.mul, weights, state)) + weights[-1]

@@ -207,7 +207,10 @@ def _plan(paths: Paths, base: Base, splits: dict[str, list[Row]]) -> Row:
         "dataset": paths.processed.name,
         "files": {path.name: {"sha256": files.sha256(path), "rows_read": len(splits[name])} for name, path in named.items()},
         "wordings": WORDINGS,
-        "l2": probes.L2,
+        "networks": probes.NETWORKS,
+        "units": probes.UNITS,
+        "penalty": probes.PENALTY,
+        "epochs": probes.EPOCHS,
     }
 
 
