@@ -94,6 +94,29 @@ def engine_name(settings: Settings, base: Base) -> str:
     return "hf" if has_gpu() else "llama"
 
 
+def transformers_only(folder: Path) -> bool:
+    """Whether a version's weights have a form that llama.cpp cannot run: a whole network, DoRA, IA3, a trained prompt."""
+    from assistant.core import files
+    from assistant.engine import gguf_adapter
+
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        return bool(gguf_adapter.reason_without_form(files.read_json(config)))
+    return (folder / "config.json").is_file()
+
+
+def engine_for(settings: Settings, base: Base, folders: Sequence[Path]) -> str:
+    """``engine_name``, or ``hf`` under ``auto`` when one of these versions needs it; where it cannot be used that is a ModelError."""
+    name = engine_name(settings, base)
+    if name == "hf" or not any(map(transformers_only, folders)):
+        return name
+    if settings.engine == "llama":
+        raise ModelError("It was trained by a method that runs on transformers only.", "Set `engine: auto` in model_config.yaml.")
+    if not installed("torch"):
+        raise ModelError("It runs on transformers only, which is not installed.", "Run `./run_finetuning.sh setup` once.")
+    return "hf"
+
+
 def make(name: str, base: Base, settings: Settings, paths: Paths) -> Engine:
     """The engine of that name, loaded with the base alone."""
     if name == "llama":
