@@ -1,25 +1,28 @@
 """What comes after a training, on the embedded base: the proof, its kill and its resume, the gate and overruling it."""
 
-import os
 import shutil
-import signal
-import time
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from assistant.core import files
+from assistant.core import files, settings
 from assistant.core.commands import Context
-from assistant.core.events import Checked, Failed, Finished, Progress, Report, Step
+from assistant.core.errors import TrainingError
+from assistant.core.events import Checked, Finished, Progress, Report, Step, Switched
 from assistant.core.paths import Paths, prepare
 from assistant.core.prompts import system_prompt
 from assistant.core.store import Store
 from assistant.core.values import ModelCard
+from assistant.engine import base as engines
 from finetuning.commands import REGISTRY
-from finetuning.training import commands, runs
+from finetuning.training import plan as plans
+from finetuning.training import runs, session
 from finetuning.training.export import QUESTIONS
+from finetuning.training.plan import TrainingPlan
+from finetuning.training.recipe import recipe
 
 FACTS = {"How do I draw a line?": "Press L.", "What is a byte?": "Eight bits.", "I feel sad today": "I'm sorry.", "Hi": "Hello!"}
 
@@ -39,29 +42,53 @@ def root(base_folder, tmp_path) -> Paths:
     return paths
 
 
-def test_a_proof_that_was_killed_goes_on_without_training_again_and_its_version_is_held_or_overruled(root):
-    context = Context(root)
-    few = {"max_steps": 3, "batch_size": 2, "learning_rate": 3e-5, "proof_rows": 4, "proof_general": 4, "validations": 0}
-    following = commands.train(context, "unified", **few)
-    seen = []
-    # Killed when the proof has kept its first answers.
-    while not (seen and isinstance(seen[-1], Progress) and seen[-1].unit.startswith("answers of unified 0001")):
-        seen.append(next(following))
-    following.close()
-    os.kill(runs.read(root, "unified-0001").pid, signal.SIGKILL)
-    while runs.active(root):
-        time.sleep(0.05)
-    store = Store(root)
+class Killed(BaseException):
+    """What a kill does to a run: nothing of it goes on."""
+
+
+def begun(paths, promote=False, **changes):
+    """A planned run, as `train` hands it to the trainer."""
+    few = {"max_steps": 3, "batch_size": 2, "validations": 0, "proof_rows": 4, "proof_general": 4}
+    base, chosen = engines.base_of(settings.load(paths), paths), recipe(paths, "balanced", "small", {**few, **changes})
+    source = ("unified", base.name, "embedded", base.sha256, plans.parameters(base))
+    plan = plans.sealed(TrainingPlan(*source, *plans.dataset(paths, "unified"), "balanced", chosen, plans.SEED))
+    version = Store(paths).reserve("unified", plans.to_json(plan))
+    return runs.create(paths, "unified", version, plan.hash, promote)
+
+
+def trained(paths, run, until=lambda event: False):
+    """Every event of the trainer, which is killed when it says what ``until`` waits for."""
+    said = []
+
+    def say(event):
+        said.append(event)
+        if until(event):
+            raise Killed
+
+    with suppress(Killed):
+        session.train(paths, settings.load(paths), run, say, lambda: False)
+    return said
+
+
+def first_answers(event):
+    return isinstance(event, Progress) and event.unit == "answers of unified 0001"
+
+
+def test_a_proof_that_was_killed_goes_on_without_training_again_and_its_version_is_held_with_a_reason(root):
+    run, store = begun(root, learning_rate=3e-5), Store(root)
+    before = trained(root, run, first_answers)
+    assert first_answers(before[-1]) and [event.done for event in before if isinstance(event, Progress) and event.unit == "steps"] == [
+        1,
+        2,
+        3,
+    ]
     assert store.versions("unified") == [] and (store.version_folder("unified", "0001") / "adapter.gguf").is_file()
 
-    after = list(commands.jobs(context, "resume"))
-    assert not [event for event in after if isinstance(event, Failed)], after[-3:]
+    after = trained(root, run)
     assert not [event for event in after if isinstance(event, Progress) and event.unit == "steps"]
     assert not [event for event in after if isinstance(event, Step) and event.text.startswith(("Training", "Trying"))]
     gate = next(event for event in after if isinstance(event, Checked) and event.name == "gate")
     assert not gate.ok and gate.detail.startswith("It is not surely better than the base")
-    held = after[-1] if not isinstance(after[-1], Finished) else after[-2]
-    assert held.text.startswith("unified 0001 is held: It is not surely better") and "`switch unified 0001`" in held.text
     assert store.current("unified").version is None
     card = store.card("unified", "0001")
     assert card.figures["gate"] == "held" and card.figures["refusal"] == gate.detail and card.figures["general"] is not None
@@ -70,11 +97,15 @@ def test_a_proof_that_was_killed_goes_on_without_training_again_and_its_version_
     report = next(event for event in after if isinstance(event, Report) and "is trained" in event.title)
     assert report.data["gate"]["gate"] == "held" and any("Only 4 general questions" in line for line in report.data["verdict"])
 
+    promoted = trained(root, begun(root, promote=True, learning_rate=3e-5))
+    assert promoted[-1] == Switched("unified", "0002", None) and store.card("unified", "0002").figures["gate"] == "overruled"
+    # The base answered all of it before.
+    assert not [event for event in promoted if isinstance(event, Progress) and "the base" in event.unit]
+
 
 def test_a_training_without_effect_never_goes_live_even_when_that_was_asked_for(root):
-    events = list(commands.train(Context(root), "unified", promote=True, max_steps=1, batch_size=2, learning_rate=1e-10, validations=0))
-    failed = next(event for event in events if isinstance(event, Failed))
-    assert "unified/0001 changes nothing" in failed.what and "higher learning rate" in failed.fix
+    with pytest.raises(TrainingError, match="unified/0001 changes nothing"):
+        trained(root, begun(root, promote=True, max_steps=1, learning_rate=1e-10))
     assert Store(root).versions("unified") == [] and Store(root).current("unified").version is None
 
 
