@@ -10,7 +10,7 @@ from assistant.core import files
 from assistant.core import paths as path_tools
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
-from assistant.core.errors import UsageError
+from assistant.core.errors import ModelError, UsageError
 from assistant.core.events import Event, Notice, Report, Step
 from assistant.core.paths import Paths
 from assistant.engine import base as engines
@@ -60,6 +60,10 @@ def judged(
     fresh: bool = False,
 ) -> Iterator[Event]:
     """Judge a subject and yield its report; what the command, the scripts and the API share."""
+    if subject.model == classifier.MODEL:
+        type = "classification"
+    elif type == "classification":
+        subject = _reads(paths, subject)
     settings = configuration.load(paths)
     base = subjects.own_base(subject, engines.base_of(settings, paths))
     chosen = None if limit == 0 else limit or LIMIT
@@ -184,15 +188,23 @@ def _classify(bench: Bench, subject: Subject, split: str | None, limit: int | No
     rows = held_out_rows.labelled(path, limit)
     probe = probe_of(subject)
     if probe.base_sha256 and bench.base.sha256 and probe.base_sha256 != bench.base.sha256:
-        yield Notice("The classifier was fitted on another base; its figures say little here. `train classifier` fits one.", "warning")
+        raise ModelError("The classifier was fitted on another base.", "`train classifier` fits one for this base.")
     document = {**about(bench, subject), "split": {"name": split or "test", "file": path.name, "sha256": files.sha256(path)}}
     document["classification"] = yield from judging.classification(bench, probe, rows)
     return document
 
 
+def _reads(paths: Paths, subject: Subject) -> Subject:
+    """Whose classifier reads a subject's questions: its own, or the one that is live for all."""
+    if subject.folder and (subject.folder / classifier.FILE).is_file():
+        return subject
+    reader = subjects.classifier_subject(subjects.Store(paths))
+    return subject if reader.version is None else reader
+
+
 def probe_of(subject: Subject) -> classifier.Probe:
     """The classifier of a version that carries one, else the built-in one."""
-    own = subject.folder / "probe.json" if subject.folder else None
+    own = subject.folder / classifier.FILE if subject.folder else None
     return classifier.load(own) if own is not None and own.is_file() else classifier.load()
 
 

@@ -9,19 +9,24 @@ from assistant.core.paths import Paths
 from assistant.core.store import BUILT_IN, Store
 from assistant.core.values import Adapter
 from assistant.engine.base import Base
+from assistant.router import classifier
 
 BASE = "the base"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that answers. ``model`` chooses the system prompt; ``adapter`` is None for a bare base, ``source`` a base of its own."""
+    """Something that is judged. ``model`` chooses the system prompt; ``adapter`` is None for a bare base, ``source`` a base of its own.
+
+    ``reader`` is the folder of a classifier's version, which does not answer.
+    """
 
     label: str
     model: str
     version: str | None = None
     adapter: Adapter | None = None
     source: Path | None = None
+    reader: Path | None = None
 
     @property
     def key(self) -> str | None:
@@ -31,7 +36,7 @@ class Subject:
     @property
     def folder(self) -> Path | None:
         """Where its files lie; None for the configured base."""
-        return self.adapter.folder if self.adapter else self.source
+        return self.adapter.folder if self.adapter else self.reader or self.source
 
 
 def base_subject() -> Subject:
@@ -42,6 +47,16 @@ def base_subject() -> Subject:
 def version_subject(store: Store, model: str, version: str) -> Subject:
     """A finished version of a model."""
     return Subject(f"{model} {version}", model, version, store.adapter(model, version))
+
+
+def classifier_subject(store: Store, version: str | None = None) -> Subject:
+    """A version of the classifier, without one the live one; the built-in one where none is trained."""
+    version = version or store.current(classifier.MODEL).version
+    if version is None:
+        return Subject("the built-in classifier", classifier.MODEL)
+    store.card(classifier.MODEL, version)
+    name = f"{classifier.MODEL} {version}"
+    return Subject(name, classifier.MODEL, version, reader=store.version_folder(classifier.MODEL, version))
 
 
 def live(paths: Paths) -> list[Subject]:
@@ -56,6 +71,10 @@ def find(paths: Paths, name: str, version: str | None = None) -> Subject:
     store = Store(paths)
     if name == "base":
         return base_subject()
+    reader, _, number = name.removeprefix("models/").partition("/")
+    if reader == classifier.MODEL and (not number or number.isdigit()):
+        chosen = version or number
+        return classifier_subject(store, chosen.zfill(4) if chosen else None)
     folder = _folder(paths, name)
     if folder is not None:
         return _from_folder(store, folder)
@@ -74,6 +93,8 @@ def at(paths: Paths, folder: Path) -> Subject:
 
 def sha256(subject: Subject, base: Base) -> str:
     """The hash of the weights that answer: the adapter's, else the base's; "" when there is nothing to hash."""
+    if subject.reader is not None:
+        return files.sha256(subject.reader / classifier.FILE)
     if subject.adapter is None:
         return base.sha256 if subject.source is None else _weights(subject.source)
     return _weights(subject.adapter.folder)
@@ -100,6 +121,8 @@ def _from_folder(store: Store, folder: Path) -> Subject:
     if (folder / "card.json").is_file():
         card = files.read_json(folder / "card.json")
         model, version = str(card.get("model")), str(card.get("version"))
+        if model == classifier.MODEL:
+            return Subject(f"{model} {version}", model, version, reader=folder)
         return Subject(f"{model} {version}", model, version, Adapter(f"{model}/{version}", folder))
     if (folder / "adapter_model.safetensors").is_file():
         return Subject(folder.name, "unified", None, Adapter(f"folder/{folder.name}", folder))
@@ -116,6 +139,8 @@ def _from_folder(store: Store, folder: Path) -> Subject:
 def _live_of(store: Store, folder: Path) -> Subject:
     current = files.read_json(folder / "current.json") if (folder / "current.json").is_file() else {}
     version = current.get("version")
+    if not version and folder.resolve() == store.folder(classifier.MODEL).resolve():
+        return classifier_subject(store)
     if not version:
         raise ModelError(f"{folder.name} has no live version.", "Name a version's folder, or make one live with `switch`.")
     return _from_folder(store, folder / "versions" / version)

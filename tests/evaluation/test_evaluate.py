@@ -167,3 +167,22 @@ def test_the_script_takes_a_path_and_a_type_as_its_own_words():
 
     assert words(["--model_path", "models/x", "--model_type", "classification"]) == ["models/x", "--type", "classification"]
     assert words(["--model_path=models/x", "--limit", "5"]) == ["models/x", "--limit", "5"]
+
+
+def test_a_trained_classifier_is_judged_by_its_name_and_by_its_folder(root, engine):
+    from assistant.core.store import Store
+    from assistant.core.values import CATEGORIES, ModelCard
+    from assistant.router import classifier
+
+    store = Store(root)
+    version = store.reserve("classifier", {})
+    flat = [0.0] * 577
+    weights = {name: [*flat[1:], 9.0 if name == "qna" else 0.0] for name in CATEGORIES}
+    document = {"base": "scripted", "base_sha256": "", "hidden": [], "categories": weights, "complexity": flat}
+    (store.version_folder("classifier", version) / classifier.FILE).write_text(json.dumps(document), encoding="utf-8")
+    store.finish(ModelCard("classifier", version, "", "probe", "scripted", "", "d", "", "now", 0, 0, 1.0, 0.0, 1, ("hf",)))
+    store.make_live("classifier", version)
+    for words in (["classifier"], ["classifier/0001"], [str(root.models / "classifier")], ["base", "--type", "classification"]):
+        found = report(said(root, "evaluate", *words)).data
+        assert found["subject"] == "classifier 0001" and found["classification"]["accuracy"] == pytest.approx(1 / 3)
+    assert (store.version_folder("classifier", version) / "evaluation_classification.json").is_file()
