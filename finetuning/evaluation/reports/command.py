@@ -13,6 +13,7 @@ from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Block, Chart, Event, Lines, Progress, Report, Step, Table
 from assistant.core.paths import find
 from assistant.engine import base
+from finetuning.commands import COMMANDS
 from finetuning.evaluation.reports import outline, pages, tables
 from finetuning.evaluation.reports.found import Found, figures_of, gather, suites_of
 from finetuning.evaluation.reports.pages import Drawn
@@ -46,7 +47,7 @@ def run(context: Context, name: str | None = None, out: str | None = None) -> It
     for done, plan in enumerate(plans, 1):
         drawn.append(Drawn(f"figures/{plan.name}.png", plan.draw(folder / "figures" / f"{plan.name}.png"), plan.sources))
         yield Progress(done, len(plans), "figures")
-    missing = outline.missing(found)
+    missing = [_told(one) for one in outline.missing(found)]
     written += [one.file for one in drawn]
     parts, title = outline.parts(found, sheets, drawn, missing), f"PZ2 report: {name}"
     files.write_text(folder / "report.md", pages.markdown(title, parts))
@@ -55,6 +56,12 @@ def run(context: Context, name: str | None = None, out: str | None = None) -> It
     whole = {**tables.whole(found, missing, [one.file for one in drawn]), "files": sorted(written)}
     files.write_json(folder / WHOLE, whole)
     yield Report(f"The report is in {folder}", {"folder": str(folder), **whole}, tuple(_blocks(found, sheets, missing, folder)))
+
+
+def _told(one: Missing) -> Missing:
+    """A missing part; a command that this version of PZ2 does not have is no advice."""
+    known = one.command.split()[0] in {command.name for command in COMMANDS}
+    return one if known else Missing(one.what, f"{one.command} (not in this version of PZ2)")
 
 
 def _clear(folder: Path) -> None:

@@ -13,6 +13,7 @@ INK, FAINT = "#333333", "#DDDDDD"
 MOST_RUNS = 6
 MOST_SYSTEMS = 10
 SMOOTHED = 15
+LEVELS = ("basic", "intermediate", "advanced")
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -51,7 +52,7 @@ def styled(draw: Callable[..., str]) -> Callable[..., str]:
 def training_curves(runs: Sequence[Run], path: Path) -> str:
     """The loss of each run by step, smoothed, with the validation losses as points."""
     shown = [run for run in runs if run.losses][-MOST_RUNS:]
-    figure, axes = _panels(1, 1, 8, 4.2)
+    figure, axes = _panels(1, 1, 8, 4.6)
     axis = axes[0]
     for colour, run in zip(COLOURS, shown, strict=False):
         steps, losses = zip(*run.losses, strict=True)
@@ -62,7 +63,7 @@ def training_curves(runs: Sequence[Run], path: Path) -> str:
             axis.plot(places, values, color=colour, linestyle=":", marker="o", markersize=5, markerfacecolor="white", linewidth=1)
     axis.set(xlabel="step", ylabel="loss a trained token", title="Training loss (line) and validation loss (dots)")
     axis.set_ylim(bottom=0)
-    axis.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=3)
     _save(figure, path)
     return "Loss by step: the line is smoothed over 15 steps, the pale line is every step, dots are held-out validation rows."
 
@@ -199,7 +200,8 @@ def dataset_statistics(datasets: Sequence[Dataset], path: Path) -> str:
         rows, mix, lengths = axes[3 * row : 3 * row + 3]
         largest = sorted(one.rows.items(), key=lambda item: -item[1])[:9]
         _bars(rows, [(name.removesuffix(".jsonl"), count) for name, count in largest], COLOURS[0], f"{one.name}: rows by file")
-        tallies = [*one.categories.items(), *one.difficulties.items()]
+        levels = sorted(one.difficulties.items(), key=lambda item: LEVELS.index(item[0]) if item[0] in LEVELS else len(LEVELS))
+        tallies = [*one.categories.items(), *levels]
         _bars(mix, tallies, COLOURS[2], "training rows by category and difficulty")
         lengths.hist(one.answer_words, bins=range(0, max([*one.answer_words, 20]) + 11, 10), color=COLOURS[1])
         lengths.set(title="training rows by words answered", xlabel="words", xlim=(0, None))

@@ -100,7 +100,7 @@ def _markdown(part: Part) -> str:
         case Drawn(file, caption, sources):
             return f"![{caption}]({file})\n\n*{caption}* Drawn from {_listed(sources)}: `{file}`"
         case Shown(sheet):
-            rows = [[_cell(head) for head in sheet.columns], ["---"] * len(sheet.columns)]
+            rows = [[_cell(head.replace("_", " ")) for head in sheet.columns], ["---"] * len(sheet.columns)]
             rows += [[_cell(shown(value)) for value in row] for row in sheet.rows[:MOST_ROWS]]
             table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
             return f"**{sheet.title}**\n\n{table}\n\n{_about(sheet)}"
@@ -137,7 +137,7 @@ def _listed(sources: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("_", " ")
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _td(value: Cell) -> str:

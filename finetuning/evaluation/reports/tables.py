@@ -35,8 +35,8 @@ class Missing:
 def summary(found: Found) -> Sheet:
     """One row a system: quality with intervals, speed, size and cost."""
     columns = (
-        "system", "live", "method", "key_fact_recall", "low", "high", "loss", "perplexity", "rouge_l", "chrf", "general_ability",
-        "first_token_seconds", "tokens_per_second", "memory_mb", "adapter_mb", "trained_parameters", "training_seconds",
+        "system", "live", "method", "questions", "key_fact_recall", "low", "high", "loss", "perplexity", "rouge_l", "chrf",
+        "general_ability", "first_token_seconds", "tokens_per_second", "memory_mb", "adapter_mb", "trained_parameters", "training_seconds",
     )  # fmt: skip
     rows = []
     for system in found.judged:
@@ -44,7 +44,7 @@ def summary(found: Found) -> Sheet:
         facts, card = figures.get("key_fact_recall") or {}, system.documents.get("card", {})
         rows.append(
             (
-                system.label, system.live, system.method, *(facts.get(key) for key in ("mean", "low", "high")),
+                system.label, system.live, system.method, figures.get("rows"), *(facts.get(key) for key in ("mean", "low", "high")),
                 (figures.get("loss") or {}).get("mean"), *(figures.get(key) for key in ("perplexity", "rouge_l", "chrf")),
                 suites_of(system).get("general_ability", {}).get("accuracy", {}).get("mean"),
                 *(speed.get(key) for key in ("first_token_seconds", "tokens_per_second", "memory_mb")),
