@@ -1,7 +1,7 @@
 """The commands `train` and `jobs`. They start, watch and end the trainer's process, and load no torch themselves."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assistant.core.commands import Context
@@ -9,7 +9,8 @@ from assistant.core.errors import TrainingError
 from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step, Switched, Table
 from assistant.core.paths import Paths
 from assistant.core.store import Store
-from finetuning.training import launch, plan, preflight, runs
+from finetuning.training import launch, plan, preflight, runs, trackers
+from finetuning.training.recipe import assignments
 from finetuning.training.runs import Job, Run
 
 POLL_SECONDS = 0.2
@@ -23,14 +24,22 @@ def train(
     seed: int | None = None,
     promote: bool = False,
     detach: bool = False,
+    set: Sequence[str] | None = None,
+    processes: int | None = None,
+    accelerate_config: str | None = None,
+    report_to: Sequence[str] | None = None,
     **changes: Any,
 ) -> Iterator[Event]:
     """Plan, check, start, and follow a training. It lives on when the window is closed. The classifier is fitted here."""
     paths = context.paths
     if model == "classifier":
-        yield from _classifier(context, preset, promote, seed=seed, detach=detach, **changes)
+        yield from _classifier(context, preset, promote, seed=seed, detach=detach, set=set, report_to=report_to, **changes)
         return
     plan.check_model(paths, model)
+    together = launch.together(paths, processes, accelerate_config)
+    trackers_asked = trackers.check(report_to or ())
+    # A flag that was not given leaves the preset as it is.
+    changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ())
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
     yield from preflight.look(paths, model, preset, seed, changes, found)
@@ -40,7 +49,7 @@ def train(
         yield Finished(2)
         return
     version = Store(paths).reserve(model, plan.to_json(found.plan))
-    run = runs.create(paths, model, version, found.plan.hash, promote)
+    run = runs.create(paths, model, version, found.plan.hash, promote, *together, trackers_asked)
     yield from _launched(context, run, detach)
 
 

@@ -3,11 +3,11 @@
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import psutil
-
+from assistant.core import files
 from assistant.core import settings as configuration
 from assistant.core.errors import PZ2Error
 from assistant.core.events import Checked
@@ -15,35 +15,20 @@ from assistant.core.paths import Paths
 from assistant.core.prompts import ChatML
 from assistant.engine import base as engines
 from assistant.engine.base import Base
+from finetuning.training import hardware, memory, packing, replay, rows, runs
 from finetuning.training import plan as plans
 from finetuning.training import recipe as recipes
-from finetuning.training import rows, runs
+from finetuning.training.memory import EMBEDDED, Shape
 from finetuning.training.order import batches
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.recipe import Recipe
 from finetuning.training.rows import Encoded, Row
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "filelock", "tensorboard")
-# The trainer's process with its libraries and no model. Like the next figures measured on the embedded base, with batches of
-# 2 and 8 rows, 64 to 320 tokens and ranks 16 and 64: the estimate was 10 to 21% above the peak of a bare step loop;
-# a whole run went 10% over it (docs/LOG.md).
-LIBRARIES_MB = 620
-MARGIN = 1.07
-# Kept for the backward pass, for one token of a batch and one parameter of the base.
-ACTIVATION_BYTES = 0.0089
-# Of that, when activations are computed twice instead of kept.
-CHECKPOINTED = 0.35
-# Adapter parameters a rank, as a share of the base's.
-ADAPTER_SHARE = 0.00227
-# 9 heads, 30 layers, float32 weights and their bf16 copy; above the limit another attention is used (network.py).
-EMBEDDED_ATTENTION_BYTES = 9 * 30 * 6
-PLAIN_ATTENTION_BYTES = 800_000_000
 # Tokens a second on 2 cores, times parameters: what a run takes before this machine has shown better figures.
 SPEED = 450 * 134_515_008
-LOGIT_BYTES = 10
 # A shorter run says nothing about the speed of a longer one.
 TELLING_STEPS = 20
-EMBEDDED_VOCABULARY = 49_152
 
 
 @dataclass(slots=True)
@@ -65,13 +50,21 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
     recipe = recipes.recipe(paths, preset, plans.scale(parameters), changes)
     data, line = _dataset(paths, model)
     yield from lines.show(line)
+    if base:
+        yield from lines.show(_template(base, paths))
+        for line in hardware.lines(recipe):
+            yield from lines.show(line)
     encoded, line = _rows(paths, model, recipe, base, data)
     if line:
         yield from lines.show(line)
+    encoded, line = _replay(paths, recipe, encoded)
+    if line:
+        yield from lines.show(line)
     if encoded and base:
-        yield from lines.show(_memory(parameters, recipe, encoded))
+        recipe, line = _memory(memory.shape(base, paths, parameters), recipe, encoded)
+        yield from lines.show(line)
         yield from lines.show(_disk(paths, base, recipe))
-        yield from lines.show(_time(paths, parameters, recipe, encoded))
+        yield from lines.show(_time(paths, base, parameters, recipe, encoded))
     yield from lines.show(_alone(paths))
     found.failed = lines.failed
     if base and data and not lines.failed:
@@ -84,11 +77,15 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
 
 @dataclass(slots=True)
 class _Lines:
+    """Numbers the lines and counts those that say no."""
+
     failed: int = 0
+    count: int = 0
 
     def show(self, line: Checked) -> Iterator[Checked]:
         self.failed += not line.ok
-        yield line
+        self.count += 1
+        yield replace(line, name=f"{self.count} {line.name}")
 
 
 def _packages() -> Checked:
@@ -116,54 +113,94 @@ def _dataset(paths: Paths, model: str) -> tuple[Any, Checked]:
     return data, Checked("dataset", True, f"{data[1].path}, {data[1].sha256[:12]}…, {judged}")
 
 
-def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any) -> tuple[Encoded | None, Checked | None]:
-    """The rows as the trainer will see them; of a base whose tokenizer needs transformers they are counted by the trainer."""
-    if data is None or base is None or base.tokenizer_json is None:
-        return None, None
+def _template(base: Base, paths: Paths) -> Checked:
+    """Whose chat template the rows are written in."""
+    folder = Path(base.source)
+    if base.tokenizer_json is not None:
+        return Checked("template", True, "the base's own (ChatML), the same as in the chat")
+    if not folder.is_dir():
+        return Checked("template", True, "the base's own where it has one; read when the base is loaded")
+    own = (folder / "chat_template.jinja").is_file() or _has_key(folder / "tokenizer_config.json", "chat_template")
+    return Checked("template", True, "the base's own" if own else "PZ2's: this base has none of its own")
+
+
+def _has_key(path: Path, key: str) -> bool:
     try:
-        encoded = rows.encode(paths.datasets / data[1].path, ChatML.load(base.tokenizer_json), model, recipe.max_length)
+        return bool(files.read_json(path).get(key))
+    except (OSError, PZ2Error, AttributeError):
+        return False
+
+
+def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any) -> tuple[Encoded | None, Checked | None]:
+    """The rows as the trainer will see them; of a base whose tokenizer needs transformers their lengths are estimated."""
+    if data is None or base is None:
+        return None, None
+    path = paths.datasets / data[1].path
+    try:
+        if base.tokenizer_json is not None:
+            encoded, about = rows.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length), ""
+        else:
+            encoded, about = rows.estimated(path, model, recipe.max_length), "about "
     except PZ2Error as error:
         return None, Checked("rows", False, f"{error.what} {error.fix}")
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
-    return encoded, Checked(
-        "rows", True, f"{len(encoded.rows):,} rows, {encoded.tokens:,} tokens, {encoded.trained:,} of them trained{cut}"
-    )
+    detail = f"{len(encoded.rows):,} rows, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
+    return encoded, Checked("rows", True, detail)
 
 
-def memory_mb(parameters: int, recipe: Recipe, encoded: Encoded) -> int:
-    """The most memory the trainer will take: libraries, weights in half precision, the adapter with its optimizer, the largest batch."""
-    order = batches([len(row.ids) for row in encoded.rows], recipe.batch_size, recipe.epochs, 0, recipe.max_steps * recipe.accumulation)
-    largest = max(_batch_bytes([encoded.rows[row] for row in batch], parameters, recipe) for batch in order)
-    adapter = parameters * ADAPTER_SHARE * recipe.lora_r * 16
-    return LIBRARIES_MB + round(MARGIN * (2 * parameters + adapter + largest) / 1e6)
+def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Encoded | None, Checked | None]:
+    """The rows with those that are replayed, whose answers the base has yet to give."""
+    if encoded is None or not recipe.replay:
+        return encoded, None
+    count = min(replay.count(recipe, len(encoded.rows)), len(replay.prompts(paths)))
+    more = (Row((0,) * replay.TOKENS, replay.TOKENS // 3),) * count
+    detail = f"{count:,} general prompts with the base's own answers, against forgetting"
+    return replace(encoded, rows=encoded.rows + more), Checked("replay", True, detail)
 
 
-def _batch_bytes(batch: list[Row], parameters: int, recipe: Recipe) -> float:
-    """What one batch keeps for its backward pass: activations, attention weights, logits of the answers."""
-    length = max(len(row.ids) for row in batch)
-    logits = sum(row.trained for row in batch) * EMBEDDED_VOCABULARY * LOGIT_BYTES
-    kept = len(batch) * length * parameters * ACTIVATION_BYTES
-    if recipe.gradient_checkpointing:
-        return kept * CHECKPOINTED + logits
-    attention = len(batch) * length * length * EMBEDDED_ATTENTION_BYTES
-    return kept + (attention if attention <= PLAIN_ATTENTION_BYTES else 0) + logits
+def _batches(recipe: Recipe, encoded: Encoded) -> list[list[tuple[int, int]]]:
+    """Every batch of the run as the tokens and trained tokens of its rows."""
+    sizes = [(len(row.ids), row.trained) for row in encoded.rows]
+    most = recipe.max_steps * recipe.accumulation
+    if recipe.packing:
+        # Packed rows fill a sequence up to the limit.
+        order = packing.batches([length for length, _ in sizes], recipe.max_length, recipe.batch_size, recipe.epochs, 0, most)
+        full = [(recipe.max_length, recipe.max_length * encoded.trained // encoded.tokens)] * recipe.batch_size
+        return [full for _ in order]
+    order = batches([length for length, _ in sizes], recipe.batch_size, recipe.epochs, 0, most)
+    return [[sizes[row] for row in batch] for batch in order]
 
 
-def _memory(parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
-    needed, free = memory_mb(parameters, recipe, encoded), psutil.virtual_memory().available // 1_000_000
-    detail = f"about {needed:,} MB needed, {free:,} MB free"
-    return (
-        Checked("memory", True, detail)
-        if needed <= free
-        else Checked("memory", False, f"{detail}. Close programs, or use --preset memory_efficient or a smaller --batch_size.")
-    )
+def _memory(shape: Shape, recipe: Recipe, encoded: Encoded) -> tuple[Recipe, Checked]:
+    """What is needed beside what is free; where that is too little, the recipe in smaller parts or with activations computed twice."""
+    gpu = memory.free_gpu_bytes()
+    free = memory.free_bytes() if gpu is None else gpu
+    at_once = recipe.tokens_at_once or (memory.CPU_TOKENS if gpu is None else 0)
+    order = memory.distinct(memory.batch_of(batch) for batch in _batches(recipe, encoded))
+    needed = memory.peak_bytes(shape, recipe, order, at_once)
+    place = "free" if gpu is None else "free on the GPU"
+    detail = f"about {needed // 1_000_000:,} MB needed, {free // 1_000_000:,} MB {place}"
+    if needed <= free:
+        return recipe, Checked("memory", True, detail)
+    found = memory.fitted(shape, recipe, order, free, at_once)
+    if found is None:
+        least = " Close programs, or use a smaller --max_length" + ("." if recipe.method == "lora" else " or --method lora.")
+        return recipe, Checked("memory", False, f"{detail}, and smaller parts do not help.{least}")
+    smaller, needed = found
+    how = [f"batches in parts of at most {smaller.tokens_at_once:,} tokens"]
+    if smaller.gradient_checkpointing and not recipe.gradient_checkpointing:
+        how.append("activations computed twice (a third slower)")
+    return smaller, Checked("memory", True, f"{detail}; so {' and '.join(how)}: about {needed // 1_000_000:,} MB, the same result")
 
 
 def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
-    adapter = plans.parameters(base) * ADAPTER_SHARE * recipe.lora_r * 4
-    weights = 0 if base.gguf is None or (paths.base / "model.safetensors").is_file() else 2 * plans.parameters(base)
-    # Two checkpoints (the old one goes when the new one is whole) of the adapter with its optimizer, and both forms of the adapter.
-    parts = {paths.logs: 2 * 3 * adapter, paths.models: 2 * adapter + weights}
+    parameters = plans.parameters(base)
+    whole = recipe.method == "full"
+    trained = parameters if whole else memory.trained(memory.shape(base, paths, parameters), recipe)
+    weights = 0 if base.gguf is None or (paths.base / "model.safetensors").is_file() else 2 * parameters
+    version = trained * (2 if whole else 8)
+    # Two checkpoints (the old one goes when the new one is whole) with their optimizer, two of the best weights, and the version itself.
+    parts = {paths.logs: 2 * 12 * trained + 2 * trained * (2 if whole else 4), paths.models: version + weights}
     needed = round(sum(parts.values()) / 1e6) + 20
     free = min(shutil.disk_usage(folder).free // 1_000_000 for folder in parts)
     detail = f"about {needed:,} MB needed, {free:,} MB free"
@@ -172,18 +209,18 @@ def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
     return Checked("disk", True, detail)
 
 
-def _time(paths: Paths, parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
-    order = batches([len(row.ids) for row in encoded.rows], recipe.batch_size, recipe.epochs, 0, recipe.max_steps * recipe.accumulation)
-    tokens = sum(len(encoded.rows[row].ids) for batch in order for row in batch)
+def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
+    order = _batches(recipe, encoded)
+    tokens = sum(length for batch in order for length, _ in batch)
     steps = -(-len(order) // recipe.accumulation)
-    measured = _last_speed(paths)
-    minutes = tokens / (measured or SPEED / parameters) / 60
-    source = "as fast as the last run here" if measured else "on 2 cores"
-    return Checked("time", True, f"{steps:,} steps, {tokens:,} tokens, about {max(1, round(minutes))} min {source}")
+    measured = _last_speed(paths, base, recipe)
+    minutes = max(1, round(tokens / (measured or SPEED / (parameters or EMBEDDED.parameters)) / 60))
+    source = "if it is as fast as the last run here" if measured else "on 2 idle cores"
+    return Checked("time", True, f"{steps:,} steps, {tokens:,} tokens: about {minutes} min {source}; measured in the first steps")
 
 
-def _last_speed(paths: Paths) -> float | None:
-    """Tokens a second of the newest finished version here, if there is one."""
+def _last_speed(paths: Paths, base: Base, recipe: Recipe) -> float | None:
+    """Tokens a second of the newest version trained here on the same base by the same method, if there is one."""
     from assistant.core.store import Store
 
     store = Store(paths)
@@ -194,7 +231,8 @@ def _last_speed(paths: Paths) -> float | None:
                 card = store.card(model, version)
             except PZ2Error:
                 continue
-            if card.steps >= TELLING_STEPS and card.figures.get("tokens_per_second"):
+            same = card.base == base.name and card.method == recipe.method
+            if same and card.steps >= TELLING_STEPS and card.figures.get("tokens_per_second"):
                 speeds.append((card.created, card.figures["tokens_per_second"]))
     return max(speeds)[1] if speeds else None
 

@@ -23,7 +23,10 @@ STARTING_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One attempt at a version. ``pid`` and ``pid_created`` name its process; a number alone could belong to another by now."""
+    """One attempt at a version. ``pid`` and ``pid_created`` name its process; a number alone could belong to another by now.
+
+    Of several ``processes`` it is the first one's.
+    """
 
     run: str
     model: str
@@ -35,6 +38,9 @@ class Run:
     pid_created: float | None = None
     attempt_offset: int = 0
     launched: float = 0.0
+    report_to: tuple[str, ...] = ()
+    processes: int = 1
+    accelerate_config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +68,25 @@ def events_file(paths: Paths, run: str) -> Path:
     return folder(paths, run) / "events.jsonl"
 
 
-def create(paths: Paths, model: str, version: str, plan_hash: str, promote: bool) -> Run:
+def create(
+    paths: Paths,
+    model: str,
+    version: str,
+    plan_hash: str,
+    promote: bool,
+    processes: int = 1,
+    accelerate_config: str = "",
+    report_to: tuple[str, ...] = (),
+) -> Run:
     """A new run, named after its version."""
     name, number = f"{model}-{version}", 1
     while folder(paths, name).exists():
         number += 1
         name = f"{model}-{version}-{number}"
     folder(paths, name).mkdir(parents=True)
-    run = Run(name, model, version, plan_hash, time.time(), promote, launched=time.time())
+    now = time.time()
+    run = Run(name, model, version, plan_hash, now, promote, launched=now, processes=processes, accelerate_config=accelerate_config)
+    run = replace(run, report_to=report_to)
     write(paths, run)
     return run
 

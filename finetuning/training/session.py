@@ -1,11 +1,8 @@
 """One training from its plan to its card: load, train or go on, prove, write the version. Runs in the trainer's own process."""
 
-import ctypes
-import gc
 import os
 import shutil
 import warnings
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,30 +15,41 @@ from assistant.core import files
 from assistant.core.errors import ModelError, TrainingError
 from assistant.core.events import Notice, Step
 from assistant.core.paths import Paths
+from assistant.core.prompts import ChatFormat
 from assistant.core.settings import Settings
 from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.engine import hf
-from finetuning.training import finish, runs, sft, trial
+from assistant.engine.base import Base
+from finetuning.training import finish, methods, processes, replay, sft, trial
 from finetuning.training import plan as plans
 from finetuning.training import rows as row_files
 from finetuning.training.callbacks import Keeper, Reporter, Validator, board
+from finetuning.training.judge import LEAST_GAIN, Validations
 from finetuning.training.network import with_adapter
 from finetuning.training.plan import TrainingPlan
-from finetuning.training.rows import Row
+from finetuning.training.retreat import let_go
+from finetuning.training.rows import Encoded, Row
 from finetuning.training.runs import Run
 from finetuning.training.work import Outcome, Say, Stop, Work
 
-START = "start.json"
+START, VALIDATIONS = "start.json", "validations.json"
 
 
 def train(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> bool:
     """Train a run to the end and write its version; False when it was asked to stop on the way (it can be resumed)."""
     warnings.filterwarnings("ignore", category=FutureWarning)
+    processes.begin()
+    stop = _together(stop)
     work = load(paths, settings, run, say, stop)
     outcome = finish.kept(work)
     if outcome is None and not stop():
-        outcome = _train(work)
+        outcome = learn(work)
+        processes.end()
+        if outcome is not None and processes.is_first():
+            let_go()
+            outcome = finish.on_the_live_base(work, outcome) if work.plan.recipe.quantised else outcome
+            finish.keep(work, outcome)
     if outcome is None:
         step = _step(work.kept)
         say(
@@ -52,7 +60,9 @@ def train(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> b
             )
         )
         return False
-    _let_go()
+    if not processes.is_first():
+        return True
+    let_go()
     if finish.finish(work, outcome):
         return True
     say(Notice(f"Cancelled after the training, during the proof. `jobs resume {run.run}` goes on with the proof."))
@@ -77,46 +87,91 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
     judged: tuple[Row, ...] = ()
     if plan.validation:
         judged = row_files.encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
+    rows = _with_replay(rows, paths, settings, plan, base, chat, say, stop)
     return Work(
         paths, settings, run, plan, base, chat, rows, tuple(sft.validation_rows(judged, plan.recipe.validation_rows, plan.seed)), say, stop
     )
 
 
-def _train(work: Work) -> Outcome | None:
+def _with_replay(
+    rows: Encoded, paths: Paths, settings: Settings, plan: TrainingPlan, base: Base, chat: ChatFormat, say: Say, stop: Stop
+) -> Encoded:
+    """The rows and, behind them, those against forgetting."""
+    wanted = replay.count(plan.recipe, len(rows.rows))
+    if not wanted or stop():
+        return rows
+    system = row_files.system(paths.datasets / plan.train.path, plan.model)
+    if processes.is_first():
+        say(Step("The base answers the general prompts that are replayed against forgetting (once a base)"))
+        # What all are asked has to be asked by all; here only the first one works.
+        replay.rows(paths, settings, base, chat, system, wanted, stop if processes.count() == 1 else lambda: False)
+    processes.wait()
+    more = tuple(replay.rows(paths, settings, base, chat, system, wanted, stop))
+    return replace(rows, rows=rows.rows + more, replayed=len(more))
+
+
+def learn(work: Work) -> Outcome | None:
     """Train, or go on from the last checkpoint; the adapter lies in the version's folder afterwards. None when it was stopped."""
     plan, kept = work.plan, work.kept
-    kept.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(kept / ".part", ignore_errors=True)
-    model = with_adapter(hf.load_base(work.base, work.paths), plan.recipe, plan.seed)
-    writer = board(runs.folder(work.paths, work.run.run))
+    if processes.is_first():
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(kept / ".part", ignore_errors=True)
+    processes.wait()
+    model = with_adapter(methods.load(work.base, work.paths, plan.recipe), plan.recipe, plan.seed)
+    writer = board(work.paths, work.run, plan.recipe)
     keeper = Keeper(plan.recipe, work.stop)
     trainer: Any = None
     reporter = Reporter(work.say, writer, lambda step: sum(len(work.rows.rows[row].ids) for row in _rows_of(trainer, plan, step)))
-    trainer = sft.AnswerTrainer(model, plan, work.rows.rows, sft.tokenizer(work.base, work.chat, work.paths), kept, [reporter, keeper])
-    trainer.add_callback(
-        Validator(
-            lambda: trainer.validation_loss(work.judged, work.stop), reporter, plan.recipe.validations if work.judged else 0, trainer.steps
-        )
+    tokenizer = sft.tokenizer(work.base, work.chat, work.paths)
+    trainer = sft.AnswerTrainer(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say)
+    measured = Validations(kept / VALIDATIONS, plan.recipe.patience, _step(kept))
+    validator = Validator(
+        lambda: trainer.validation_loss(work.judged, work.stop),
+        reporter,
+        measured,
+        lambda step: _keep_best(trainer, work, step),
+        plan.recipe.validations if work.judged else 0,
+        trainer.steps,
     )
+    trainer.add_callback(validator)
     latest = next(iter(sft.checkpoints(kept)), None)
-    start = _start(work, trainer, reporter)
+    start = _start(work, trainer, reporter, measured)
     if work.stop():
         return None
-    work.say(Step(f"Going on from step {_step(kept)} of {trainer.steps}" if latest else f"Training {trainer.steps} steps"))
+    work.say(Step(f"Going on from step {_step(kept)} of {trainer.steps}" if latest else f"Training {trainer.steps} steps{_on()}"))
+    if ended := measured.exhausted():
+        # Killed after its early end: nothing more is trained.
+        trainer.end_at(_step(kept))
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
-    if trainer.state.global_step < trainer.steps:
+    if trainer.state.global_step < trainer.steps and not validator.ended:
         writer.close()
         return None
-    after = trainer.validation_loss(work.judged) if work.judged else None
-    if after is not None:
-        reporter.validated(after, trainer.steps)
+    return _trained(work, trainer, reporter, measured, writer, start, ended or validator.ended)
+
+
+def _trained(
+    work: Work, trainer: Any, reporter: Reporter, measured: Validations, writer: Any, start: dict[str, Any], ended: bool
+) -> Outcome:
+    """Write the best weights into the version's folder; what the training gave."""
+    step, best = trainer.state.global_step, measured.best(trained=True)
+    if ended:
+        after: float | None = measured.points[-1].loss
+        work.say(Notice(f"Ended early at step {step}: the validation loss has not fallen in {len(measured.since_best())} measurements."))
+    else:
+        after = trainer.validation_loss(work.judged) if work.judged else None
+        if after is not None:
+            reporter.validated(after, step)
     writer.close()
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [entry["loss"] for entry in history]
-    _write_adapter(trainer.model, work)
-    done = [row for batch in trainer.batches for row in batch]
-    outcome = Outcome(
-        steps=trainer.steps,
+    best_folder = None
+    if best is not None and after is not None and best.loss < after - LEAST_GAIN and _best(work, best.step).is_dir():
+        best_folder, after = _best(work, best.step), best.loss
+        work.say(Notice(f"The version has the weights of step {best.step}, whose validation loss was the lowest ({best.loss:.3f})."))
+    _write_weights(trainer, work, best_folder)
+    done = [row for batch in trainer.batches[: step * work.plan.recipe.accumulation] for row in batch]
+    return Outcome(
+        steps=step,
         tokens=sum(len(work.rows.rows[row].ids) for row in done),
         trained_tokens=sum(work.rows.rows[row].trained for row in done),
         seconds=round(history[-1]["seconds"], 1),
@@ -126,15 +181,15 @@ def _train(work: Work) -> Outcome | None:
         validation_before=start["validation_loss"],
         validation_after=after,
         peak_mb=reporter.peak_mb,
+        best_step=best.step if best is not None and best_folder else None,
+        ended_at=step if ended else None,
     )
-    finish.keep(work, outcome)
-    return outcome
 
 
-def _start(work: Work, trainer: Any, reporter: Reporter) -> dict[str, Any]:
+def _start(work: Work, trainer: Any, reporter: Reporter, measured: Validations) -> dict[str, Any]:
     """The base's validation loss, measured once a run and kept for a resumed one."""
     path = work.kept / START
-    if path.is_file():
+    if processes.agree(path.is_file()):
         return files.read_json(path)
     loss = None
     if work.judged:
@@ -142,8 +197,9 @@ def _start(work: Work, trainer: Any, reporter: Reporter) -> dict[str, Any]:
         loss = trainer.validation_loss(work.judged, work.stop)
         if loss is not None:
             reporter.validated(loss, 0)
+            measured.add(0, loss)
     start = {"validation_loss": loss}
-    if not work.stop():
+    if not work.stop() and processes.is_first():
         files.write_json(path, start)
     return start
 
@@ -153,26 +209,63 @@ def _rows_of(trainer: Any, plan: TrainingPlan, step: int) -> list[int]:
     return [row for batch in trainer.batches[(step - 1) * size : step * size] for row in batch]
 
 
-def _write_adapter(model: Any, work: Work) -> None:
-    """The adapter into the version's folder, whole or not at all."""
+def _best(work: Work, step: int) -> Path:
+    return work.kept / f"best-{step}"
+
+
+def _keep_best(trainer: Any, work: Work, step: int) -> None:
+    """Keep the weights as they are now; only when they are whole the older ones go."""
+    part, folder = work.kept / ".best", _best(work, step)
+    _save_weights(trainer, work, part)
+    if not processes.is_first():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
+    for older in work.kept.glob("best-*"):
+        if older != folder:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def _write_weights(trainer: Any, work: Work, best: Path | None) -> None:
+    """The weights, or those of the best step, into the version's folder. Every process has to come here."""
     part = work.version / ".part"
+    if best is None:
+        _save_weights(trainer, work, part)
+    if not processes.is_first():
+        return
+    if best is not None:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(best, part)
+    for path in part.iterdir():
+        path.chmod(0o644)
+        os.replace(path, work.version / path.name)
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part))
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        (part / name).chmod(0o644)
-        os.replace(part / name, work.version / name)
-    shutil.rmtree(part, ignore_errors=True)
-    trial.write_gguf(work.version, model.config)
+    trial.write_gguf(work.version, trainer.model.config, work.base)
 
 
-def _let_go() -> None:
-    """Give the trained network's memory back before the engines of the proof are loaded."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):
-        # glibc keeps freed memory to itself otherwise: several GB after a training.
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def _save_weights(trainer: Any, work: Work, part: Path) -> None:
+    """The adapter, or the whole network of the method ``full``. Every process has to come here."""
+    divided = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if divided else None
+    if not processes.is_first():
+        return
+    shutil.rmtree(part, ignore_errors=True)
+    model = trainer.model
+    if work.plan.method == "full":
+        state = {name: tensor.to(torch.bfloat16) for name, tensor in (state or model.state_dict()).items()}
+        model.config.dtype, model.config.use_cache = torch.bfloat16, True
+        hf.save_tokenizer(work.base, work.chat, work.paths, part)
+    model.save_pretrained(str(part), state_dict=state)
+    (part / "README.md").unlink(missing_ok=True)
+
+
+def _on() -> str:
+    return f" on {processes.count()} processes" if processes.count() > 1 else ""
+
+
+def _together(stop: Stop) -> Stop:
+    """Asked by all processes at the same places, the question whether to stop has one answer."""
+    return lambda: processes.agree(stop())
 
 
 def _step(kept: Path) -> int:

@@ -5,6 +5,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +16,42 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from assistant.core import files
+from assistant.core.events import Event
 from datasets import Dataset
-from finetuning.training import network
+from finetuning.training import hardware, network, packing, processes
 from finetuning.training.network import IGNORED
 from finetuning.training.order import batches
 from finetuning.training.plan import TrainingPlan
+from finetuning.training.retreat import InParts
 from finetuning.training.rows import Row, shared_prefix
 
 VALIDATION_BATCH = 16
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(InParts, SFTTrainer):
     """Trains an adapter on rows that are already token ids. Every batch of the run is known before the first one."""
 
     # The loss is divided by the trained tokens of all batches of a step, so it needs no further scaling.
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, model: Any, plan: TrainingPlan, rows: Sequence[Row], tokenizer: Any, folder: Path, callbacks: list[TrainerCallback]
+        self,
+        model: Any,
+        plan: TrainingPlan,
+        rows: Sequence[Row],
+        tokenizer: Any,
+        folder: Path,
+        callbacks: list[TrainerCallback],
+        say: Callable[[Event], None] = lambda event: None,
     ) -> None:
         recipe = plan.recipe
         self.rows = rows
-        self.batches = batches(
-            [len(row.ids) for row in rows], recipe.batch_size, recipe.epochs, plan.seed, recipe.max_steps * recipe.accumulation
-        )
+        self._packed = recipe.max_length if recipe.packing else 0
+        lengths, most = [len(row.ids) for row in rows], recipe.max_steps * recipe.accumulation
+        if self._packed:
+            self.batches = packing.batches(lengths, self._packed, recipe.batch_size, recipe.epochs, plan.seed, most)
+        else:
+            self.batches = batches(lengths, recipe.batch_size, recipe.epochs, plan.seed, most)
         self.steps = -(-len(self.batches) // recipe.accumulation)
         self._folder = folder
         self._began, self._worked, self._earlier = 0.0, 0.0, 0
@@ -56,15 +69,28 @@ class AnswerTrainer(SFTTrainer):
         self.remove_callback(transformers.PrinterCallback)
         self.remove_callback(transformers.ProgressCallback)
         self.model_accepts_loss_kwargs = True
-        self.prefix = shared_prefix(rows)
-        network.prepare(self.model, self.prefix)
+        for parameter in self.model.parameters():
+            # trl rounds the adapter over a quantised base to half precision, in which small steps are lost.
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        # A network that is divided among processes is run once a step.
+        self.prefix = 0 if self.is_fsdp_enabled or self.is_deepspeed_enabled else shared_prefix(rows)
+        network.prepare(self.model, self.prefix, recipe.neftune_alpha)
+        self.prepare_parts(recipe, folder, say)
 
     def get_train_dataloader(self) -> Any:
-        """All batches of the run as one pass, so that a resumed run skips exactly what is done."""
-        return self.accelerator.prepare(DataLoader(list(self.rows), batch_sampler=self.batches, collate_fn=self.collate))
+        """All batches of the run as one pass, so that a resumed run skips exactly what is done. Of several processes each gets its rows."""
+        if processes.count() == 1:
+            return self.accelerator.prepare(DataLoader(list(self.rows), batch_sampler=self.batches, collate_fn=self.collate))
+        own = [processes.share(batch) for batch in self.batches]
+        return DataLoader(list(self.rows), batch_sampler=own, collate_fn=self.collate)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Rows as tensors, as wide as the longest of them."""
+        """Rows as tensors, as wide as the longest of them; packed ones one after the other."""
+        # Where a batch has fewer rows than there are processes, this one goes through the step with a row that counts nothing.
+        rows = rows or [replace(self.rows[0], prompt=len(self.rows[0].ids))]
+        if self._packed:
+            return self._joined(rows)
         width = max(len(row.ids) for row in rows)
         pad = self.processing_class.pad_token_id or 0
         ids = torch.full((len(rows), width), pad)
@@ -77,11 +103,31 @@ class AnswerTrainer(SFTTrainer):
             mask[place, :length] = 1
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
+    def _joined(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Packed rows: each begins at position 0, which keeps its attention to itself; the mask of padding is not needed."""
+        sequences = packing.joined([len(row.ids) for row in rows], self._packed)
+        width = max(sum(len(rows[place].ids) for place in sequence) for sequence in sequences)
+        ids = torch.full((len(sequences), width), self.processing_class.pad_token_id or 0)
+        labels = torch.full_like(ids, IGNORED)
+        positions = torch.zeros_like(ids)
+        for number, sequence in enumerate(sequences):
+            start = 0
+            for place in sequence:
+                row = rows[place]
+                end = start + len(row.ids)
+                ids[number, start:end] = torch.tensor(row.ids)
+                labels[number, start + row.prompt : end] = ids[number, start + row.prompt : end]
+                positions[number, start:end] = torch.arange(len(row.ids))
+                start = end
+        return {"input_ids": ids, "position_ids": positions, "labels": labels}
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The mean loss of the trained tokens."""
         with self.accelerator.autocast():
             output = model(**inputs, num_items_in_batch=num_items_in_batch)
-        return (output.loss, output) if return_outputs else output.loss
+        # Gradients of several processes are averaged, and each loss is divided by the tokens of all.
+        loss = output.loss if num_items_in_batch is None else output.loss * self.accelerator.num_processes
+        return (loss, output) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hand the figures to the callbacks, with the seconds (passed, and worked) of all attempts; trl's own are not computed."""
@@ -96,6 +142,11 @@ class AnswerTrainer(SFTTrainer):
         if resume_from_checkpoint:
             self._earlier = len(files.read_json(Path(resume_from_checkpoint) / "trainer_state.json")["log_history"])
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **more)
+
+    def end_at(self, step: int) -> None:
+        """Let the run be over after ``step``, which its checkpoint has reached."""
+        self.batches = self.batches[: step * self.args.gradient_accumulation_steps]
+        self.steps = self.args.max_steps = step
 
     def validation_loss(self, rows: Sequence[Row], stop: Callable[[], bool] = lambda: False) -> float | None:
         """The mean loss of a trained token over ``rows``, None when it was stopped."""
@@ -118,7 +169,8 @@ class AnswerTrainer(SFTTrainer):
         return total / tokens
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+        if processes.is_first():
+            self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._folder / ".part")
@@ -126,8 +178,16 @@ class AnswerTrainer(SFTTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint beside the last one, give it its name when it is whole, and only then remove the older ones."""
         staging = Path(self._get_output_dir(trial))
-        shutil.rmtree(staging, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(staging, ignore_errors=True)
+        processes.wait()
         transformers.Trainer._save_checkpoint(self, model, trial)
+        processes.wait()
+        if processes.is_first():
+            self._keep(staging)
+        processes.wait()
+
+    def _keep(self, staging: Path) -> None:
         name = f"checkpoint-{self.state.global_step}"
         for path in (staging / name).iterdir():
             with path.open("rb+") as file:
@@ -175,6 +235,7 @@ def _arguments(plan: TrainingPlan, folder: Path, steps: int) -> SFTConfig:
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         gradient_checkpointing=recipe.gradient_checkpointing,
+        use_liger_kernel=recipe.liger and not hardware.liger_missing(),
         optim="adamw_torch_fused",
         max_length=None,
         seed=plan.seed,

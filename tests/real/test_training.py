@@ -138,7 +138,10 @@ def test_it_says_how_far_how_fast_and_how_long(finished, root):
     assert set(progress[-1].figures) == {"loss", "validation loss", "tokens/s", "memory MB"}
     assert progress[-1].seconds_left == 0
     assert all(event.figures["tokens/s"] < 100_000 for event in progress)
-    assert {event.name for event in finished if isinstance(event, Checked)} >= {"base", "dataset", "rows", "memory", "disk", "time"}
+    lines = [event.name for event in finished if isinstance(event, Checked) and event.name[0].isdigit()]
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
+    assert {line.partition(" ")[2] for line in lines} >= {"base", "template", "dataset", "rows", "memory", "disk", "time"}
+    assert any(event.name == "time, measured" for event in finished if isinstance(event, Checked))
     assert list(runs.folder(root, "unified-0001").glob("events.out.tfevents.*"))
 
 

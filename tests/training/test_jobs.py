@@ -246,7 +246,7 @@ def test_resume_refuses_what_is_running_or_finished(ready, trainers):
 
 def test_all_problems_are_named_before_anything_is_started(paths, trainers):
     events = go(Context(paths), "train", "unified", "--preset", "fast")
-    wrong = {event.name: event.detail for event in events if isinstance(event, Checked) and not event.ok}
+    wrong = {event.name.partition(" ")[2]: event.detail for event in events if isinstance(event, Checked) and not event.ok}
     assert "unified_train.jsonl does not exist" in wrong["dataset"]
     assert trainers.processes == []
     assert events[-1] == Finished(2)

@@ -1,0 +1,237 @@
+"""How much memory a training takes: from the shape of the base, the method, and the largest part of a batch. No torch."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from assistant.core.paths import Paths
+from assistant.engine import base as engines
+from assistant.engine.base import Base
+from finetuning.training.recipe import Recipe
+
+# All figures are measured by benchmarks/memory.py on 2 cores (docs/LOG.md), chosen so that no cell of its grid is under.
+# The trainer's process with its libraries and no model.
+LIBRARIES_BYTES = 640_000_000
+# What a heap takes beyond what lies in it.
+MARGIN = 1.06
+# Batches of more tokens are computed in parts on a CPU: no slower (2,048 tokens: 9.6 s against 9.7 s), and 0.6 GB less.
+CPU_TOKENS = 1024
+# Weights of the softmax in float32 and their copy in half precision.
+ATTENTION_BYTES = 6
+# Plain attention keeps its weights; above so many bytes another one is used (network.py).
+PLAIN_ATTENTION_BYTES = 800_000_000
+# Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
+LOGIT_BYTES, LOSS_TOKENS = 14, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a network decides its memory."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    vocabulary: int
+
+    @property
+    def width(self) -> int:
+        """Numbers that a layer computes for one token, about."""
+        return 4 * self.hidden + self.inner
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What a method keeps. ``activation``: bytes for a token, a layer and a number of its width; ``weight``: bytes a parameter."""
+
+    activation: float
+    weight: float
+    # Kept of the activations when they are computed twice.
+    checkpointed: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What of a batch decides its memory: its rows, the longest of them in tokens, and all their trained tokens."""
+
+    rows: int
+    width: int
+    trained: int
+
+
+METHODS = {
+    "lora": Method(9.6, 2.0),
+    "dora": Method(20.0, 2.0),
+    "qlora": Method(20.0, 2.4),
+    "lora_8bit": Method(20.0, 3.0),
+    "ia3": Method(16.0, 2.0),
+    "prompt_tuning": Method(12.0, 2.0),
+    "full": Method(14.0, 16.0),
+}
+EMBEDDED = Shape(134_515_008, 30, 576, 1536, 9, 49_152)
+
+
+def shape(base: Base, paths: Paths, parameters: int) -> Shape:
+    """The shape of a base from its config.json; where that is not here, of a usual network with so many parameters."""
+    if base.gguf is not None:
+        return EMBEDDED
+    document = _config(base, paths)
+    if document is None:
+        return _usual(parameters)
+    text = document.get("text_config") or document
+    hidden = int(text.get("hidden_size") or text.get("n_embd") or 0)
+    layers = int(text.get("num_hidden_layers") or text.get("n_layer") or 0)
+    if not hidden or not layers:
+        return _usual(parameters)
+    return Shape(
+        parameters or EMBEDDED.parameters,
+        layers,
+        hidden,
+        int(text.get("intermediate_size") or text.get("n_inner") or 4 * hidden),
+        int(text.get("num_attention_heads") or text.get("n_head") or max(1, hidden // 64)),
+        int(text.get("vocab_size") or EMBEDDED.vocabulary),
+    )
+
+
+def of_network(network: Any) -> Shape:
+    """The shape of a network that is loaded."""
+    config = network.config.get_text_config()
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    hidden = config.hidden_size
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    return Shape(parameters, config.num_hidden_layers, hidden, inner, config.num_attention_heads, config.vocab_size)
+
+
+def batch_of(rows: Sequence[tuple[int, int]]) -> Batch:
+    """A batch from its rows as (tokens, trained tokens)."""
+    return Batch(len(rows), max(tokens for tokens, _ in rows), sum(trained for _, trained in rows))
+
+
+def distinct(batches: Iterable[Batch]) -> list[Batch]:
+    """Of the batches of equal size the one with the most trained tokens."""
+    found: dict[tuple[int, int], Batch] = {}
+    for batch in batches:
+        key = batch.rows, batch.width
+        if key not in found or found[key].trained < batch.trained:
+            found[key] = batch
+    return list(found.values())
+
+
+def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int) -> int:
+    """The most memory a run takes with these batches; ``at_once`` is the limit of a part in tokens, 0 for none."""
+    largest = max(part_bytes(shape, recipe, part(batch, at_once)) for batch in batches)
+    return round(LIBRARIES_BYTES + MARGIN * (fixed_bytes(shape, recipe) + largest))
+
+
+def fixed_bytes(shape: Shape, recipe: Recipe) -> float:
+    """Weights, and what is trained with its gradient and the optimizer's two moments."""
+    return METHODS[recipe.method].weight * shape.parameters + 16 * trained(shape, recipe)
+
+
+def state_bytes(shape: Shape, recipe: Recipe) -> float:
+    """What comes at the first step, with the weights loaded: the gradients and the optimizer's moments."""
+    return 12 * (shape.parameters if recipe.method == "full" else trained(shape, recipe))
+
+
+def trained(shape: Shape, recipe: Recipe) -> float:
+    """How many numbers are trained beside the base's own."""
+    match recipe.method:
+        case "full":
+            return 0
+        case "ia3":
+            return shape.layers * (2 * shape.hidden + shape.inner)
+        case "prompt_tuning":
+            return recipe.prompt_tokens * shape.hidden
+    # q, k, v, o, gate, up and down, each with two sides; narrower keys and values make it less.
+    return recipe.lora_r * shape.layers * (11 * shape.hidden + 3 * shape.inner)
+
+
+def part_bytes(shape: Shape, recipe: Recipe, part: Batch) -> float:
+    """What one part of a batch keeps for its backward pass: activations, attention weights, logits."""
+    method = METHODS[recipe.method]
+    length = part.width + (recipe.prompt_tokens if recipe.method == "prompt_tuning" else 0)
+    logits = (part.trained if recipe.method == "full" else min(part.trained, LOSS_TOKENS)) * shape.vocabulary * LOGIT_BYTES
+    kept = part.rows * length * shape.layers * shape.width * method.activation
+    if recipe.gradient_checkpointing:
+        return kept * method.checkpointed + logits
+    attention = part.rows * length * length * shape.heads * shape.layers * ATTENTION_BYTES
+    return kept + (attention if attention <= PLAIN_ATTENTION_BYTES else 0) + logits
+
+
+def part(batch: Batch, at_once: int) -> Batch:
+    """The part of a batch that is computed at once; a row is never divided."""
+    rows = rows_at_once(batch.rows, batch.width, at_once)
+    return Batch(rows, batch.width, -(-batch.trained * rows // batch.rows))
+
+
+def rows_at_once(rows: int, width: int, at_once: int) -> int:
+    """How many rows of a batch are computed together, so that its parts are alike."""
+    count = -(-rows // max(1, at_once // width)) if at_once else 1
+    return -(-rows // count)
+
+
+def fitted(shape: Shape, recipe: Recipe, batches: Sequence[Batch], free: int, at_once: int) -> tuple[Recipe, int] | None:
+    """The recipe that fits into so many bytes: in smaller parts, else with activations computed twice; with its need."""
+    longest = max(batch.width for batch in batches)
+    for twice in sorted({recipe.gradient_checkpointing, True}):
+        limit = at_once or max(batch.rows * batch.width for batch in batches)
+        while True:
+            changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=limit)
+            need = peak_bytes(shape, changed, batches, limit)
+            if need <= free:
+                return changed, need
+            if limit <= longest:
+                break
+            limit = max(longest, limit // 2)
+    return None
+
+
+def free_bytes() -> int:
+    """Memory that can be taken now; in a container at most what its limit leaves."""
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return min(free, int(limit) - int(used) + int(statistics.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return free
+
+
+def free_gpu_bytes() -> int | None:
+    """The free memory of the first GPU, None where there is none."""
+    if not engines.has_gpu():
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return int(said.splitlines()[0]) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def _usual(parameters: int) -> Shape:
+    """A network of the usual proportions: as deep as wide by 128, an inner size of 2.7 times its width."""
+    parameters = parameters or EMBEDDED.parameters
+    hidden = max(512, round((parameters * 128 / 12.1) ** (1 / 3) / 64) * 64)
+    return Shape(parameters, max(1, round(hidden / 128)), hidden, round(2.7 * hidden), hidden // 64, 128_000)
+
+
+def _config(base: Base, paths: Paths) -> dict[str, Any] | None:
+    path = Path(base.source) / "config.json"
+    if not path.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(base.source, "config.json") if base.source.count("/") <= 1 else None
+        path = Path(found) if isinstance(found, str) else path
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,91 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assistant.core.errors import UsageError
+from assistant.engine.base import Base
+from finetuning.training import memory, preflight, trackers
+from finetuning.training.memory import EMBEDDED, Batch
+from finetuning.training.recipe import METHODS, Recipe
+from finetuning.training.rows import Encoded, Row, estimated
+
+from .conftest import row
+
+GB = 1_000_000_000
+LONG = [Batch(8, 512, 2048), Batch(8, 64, 256)]
+
+
+def need(at_once=1024, batches=LONG, **changes):
+    return memory.peak_bytes(EMBEDDED, replace(Recipe(), **changes), batches, at_once)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_an_estimate_that_grows_with_rows_and_length(method):
+    small, long, many = (need(0, [batch], method=method) for batch in (Batch(2, 64, 64), Batch(2, 256, 64), Batch(8, 64, 64)))
+    assert memory.LIBRARIES_BYTES < small < min(long, many)
+
+
+def test_parts_need_less_and_never_divide_a_row():
+    assert need(1024) < need(0)
+    assert need(256) == need(512)
+    assert memory.part(Batch(8, 512, 2048), 1024) == Batch(2, 512, 512)
+    assert memory.part(Batch(8, 512, 2048), 100) == Batch(1, 512, 256)
+    assert memory.part(Batch(5, 100, 50), 300) == Batch(3, 100, 30)
+
+
+def test_the_plan_retreats_to_smaller_parts_and_then_to_computing_twice():
+    whole = need(0)
+    smaller, needed = memory.fitted(EMBEDDED, Recipe(), LONG, whole - 1, 0)
+    assert needed < whole and 512 <= smaller.tokens_at_once < 8 * 512 and not smaller.gradient_checkpointing
+    twice, _ = memory.fitted(EMBEDDED, Recipe(), LONG, need(512) - 1, 0)
+    assert twice.gradient_checkpointing
+    assert memory.fitted(EMBEDDED, Recipe(), LONG, GB // 2, 0) is None
+
+
+def test_the_memory_line_says_what_the_plan_does_about_too_little(monkeypatch):
+    encoded = Encoded(tuple(Row(tuple(range(512)), 256) for _ in range(16)))
+    monkeypatch.setattr(memory, "free_gpu_bytes", lambda: None)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 8 * GB)
+    recipe, line = preflight._memory(EMBEDDED, Recipe(), encoded)
+    assert line.ok and recipe == Recipe() and "8,000 MB free" in line.detail
+    monkeypatch.setattr(memory, "free_bytes", lambda: need(512) - 1)
+    recipe, line = preflight._memory(EMBEDDED, Recipe(), encoded)
+    assert line.ok and recipe.gradient_checkpointing and "activations computed twice" in line.detail and "same result" in line.detail
+    monkeypatch.setattr(memory, "free_bytes", lambda: GB // 2)
+    recipe, line = preflight._memory(EMBEDDED, Recipe(method="full"), encoded)
+    assert not line.ok and "--method lora" in line.detail
+
+
+def test_the_shape_of_a_base_is_read_from_its_configuration(tmp_path, paths):
+    document = {"hidden_size": 2048, "num_hidden_layers": 16, "intermediate_size": 8192, "num_attention_heads": 32, "vocab_size": 128_256}
+    (tmp_path / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    found = memory.shape(Base("big", str(tmp_path)), paths, 1_236_000_000)
+    assert (found.layers, found.hidden, found.inner, found.heads, found.vocabulary) == (16, 2048, 8192, 32, 128_256)
+    unknown = memory.shape(Base("far", str(tmp_path / "none")), paths, 1_236_000_000)
+    assert 0.5 < unknown.layers * unknown.width / (found.layers * found.width) < 2
+
+
+def test_rows_of_a_base_without_a_fast_tokenizer_are_estimated(tmp_path, write_rows):
+    path = write_rows(tmp_path / "train.jsonl", [row("Hi", "Hello there."), row("안녕하세요", "반갑습니다"), "{"])
+    found = estimated(path, "unified", 32)
+    assert len(found.rows) == 2 and all(0 < one.trained < len(one.ids) <= 32 for one in found.rows)
+
+
+def test_a_template_line_says_whose_template_it_is(tmp_path, paths):
+    base = Base("own", str(tmp_path))
+    assert "PZ2's" in preflight._template(base, paths).detail
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}', encoding="utf-8")
+    assert preflight._template(base, paths).detail == "the base's own"
+    assert "ChatML" in preflight._template(replace(base, tokenizer_json=Path("x")), paths).detail
+
+
+def test_trackers_that_are_not_installed_are_a_sentence_with_the_command(monkeypatch):
+    monkeypatch.setattr(trackers.engines, "installed", lambda package: package == "wandb")
+    assert trackers.check(["wandb", "tensorboard", "wandb"]) == ("wandb",)
+    with pytest.raises(UsageError, match="mlflow-skinny, which is not installed") as error:
+        trackers.check(["wandb", "mlflow"])
+    assert "pip install mlflow-skinny" in error.value.fix
+    with pytest.raises(UsageError, match="Nothing called 'comet'"):
+        trackers.check(["comet"])
