@@ -38,6 +38,7 @@ class Recipe:
     rank_stabilised: bool = True
     lora_dropout: float = 0.0
     prompt_tokens: int = 20
+    replay: float = 0.07
     neftune_alpha: float = 0.0
     packing: bool = False
     weight_decay: float = 0.0
@@ -178,6 +179,7 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (0 <= value.lora_dropout < 1, "lora_dropout", "at least 0, below 1."),
         (1 <= value.prompt_tokens <= 512, "prompt_tokens", "from 1 to 512."),
         (0 <= value.neftune_alpha <= 100, "neftune_alpha", "from 0 to 100 (0: no noise)."),
+        (0 <= value.replay <= 1, "replay", "from 0 to 1."),
         (0 <= value.weight_decay <= 1, "weight_decay", "from 0 to 1."),
         (0 <= value.warmup_share <= 1, "warmup_share", "from 0 to 1."),
         (value.max_grad_norm > 0, "max_grad_norm", "above 0."),

@@ -1,0 +1,19 @@
+from assistant.core.paths import Paths
+from finetuning.training import replay
+from finetuning.training.recipe import Recipe
+
+
+def test_a_share_of_the_rows_is_replayed_beside_them():
+    assert replay.count(Recipe(replay=0.1), 1000) == 100
+    assert replay.count(Recipe(replay=0.0), 1000) == 0
+
+
+def test_a_run_that_ends_early_replays_its_share_of_what_it_sees():
+    assert replay.count(Recipe(replay=0.5, max_steps=3, batch_size=2, accumulation=2), 1000) == 6
+
+
+def test_the_prompts_come_in_the_same_mixed_order_every_time(paths: Paths):
+    first = replay.prompts(paths)
+    assert first == replay.prompts(paths)
+    assert len(set(first)) == len(first) > 400
+    assert not any(prompt.startswith("#") for prompt in first)
