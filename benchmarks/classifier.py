@@ -98,14 +98,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--root")
     parser.add_argument("--seconds", type=float, default=200)
     parser.add_argument("--public", default=str(PROJECT.parent / "shared" / "data"))
-    parser.add_argument("--rows", type=int, default=200, help="questions of each public kind and of unseen wordings")
+    parser.add_argument("--rows", type=int, default=200, help="questions of each kind, four times as many of the test split")
     parser.add_argument("--probe")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
 def questions(root: places.Paths, public: Path, rows: int) -> dict[str, Questions]:
-    """By kind: questions with their category. The test split whole, of the others a fixed random choice."""
+    """By kind: questions with their category, a fixed random choice of each."""
     rng = random.Random(7)
 
     def some(kind: Questions) -> Questions:
@@ -114,7 +114,8 @@ def questions(root: places.Paths, public: Path, rows: int) -> dict[str, Question
     def split(name: str) -> Questions:
         return [(row["text"], CATEGORIES[row["label"]]) for row in files.read_jsonl(root.processed / f"classification_{name}.jsonl")]
 
-    found = {"test": split("test"), "test_phrasing": some(split("test_phrasing"))}
+    test = split("test")
+    found = {"test": rng.sample(test, min(4 * rows, len(test))), "test_phrasing": some(split("test_phrasing"))}
     if not public.is_dir():
         return found
     natural = files.read_jsonl(public / "knowledge" / "nq_open_first600.jsonl")
@@ -135,6 +136,7 @@ def judge(reader: Reader, asked: dict[str, Questions]) -> dict[str, float]:
     for kind, rows in asked.items():
         said = reader([text for text, _ in rows])
         figures[kind] = round(statistics.fmean(one == true for one, (_, true) in zip(said, rows, strict=True)), 3)
+        print(f"{kind}: {figures[kind]} of {len(rows)}", file=sys.stderr, flush=True)
     return figures
 
 
@@ -152,6 +154,7 @@ def label_reader(root: places.Paths, base: engines.Base, seconds: float, folder:
     rows = [(prompt(chat, row["text"]), tokens[row["label"]]) for row in files.read_jsonl(root.processed / "classification_train.jsonl")]
     random.Random(0).shuffle(rows)
     trained = train(model, rows, seconds)
+    print(f"label reader: {trained}", file=sys.stderr, flush=True)
     model.eval()
     model.save_pretrained(str(folder))
     shape = model.config
