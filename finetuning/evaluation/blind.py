@@ -63,7 +63,7 @@ def report(paths: Paths, picks: Picks) -> tuple[dict[str, Any], Lines]:
     total = sum(picks.won.values())
     lines = [f"{label} was picked {count} of {total} times" for label, count in sorted(picks.won.items(), key=lambda item: -item[1])]
     if picks.same:
-        lines.append(f"{picks.same} were the same to you")
+        lines.append(f"No difference to you: {picks.same}")
     chance = by_chance(picks.won) if len(picks.won) == 2 and total else None
     if chance is not None:
         lines.append(f"If both were equally good, so clear a difference or a clearer one would come about in {chance:.0%} of all cases")

@@ -83,6 +83,14 @@ def test_equal_answers_are_not_shown(root, engine):
     assert person.seen == [] and found.data["blind"]["pairs"] == 0
 
 
+def test_a_method_that_llama_cannot_run_makes_all_answer_on_transformers(root, engine):
+    (root.models / "unified_model/versions/0002/adapter.gguf").unlink()
+    found = last_report(said(root, "base", "unified/0001", "unified/0002", "--suite", "none"))
+    assert {system["engine"] for system in found.data["systems"]} == {"hf"} and "on hf" in found.title
+    refused = failed(said(root, "base", "unified/0002", "--suite", "none", "--engine", "llama"))
+    assert "llama.cpp cannot run unified 0002" in refused.what
+
+
 def test_blind_needs_a_person(root, engine):
     assert "nobody is there to ask" in failed(said(root, "base", "unified/0001", "--blind")).what
 
