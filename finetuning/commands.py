@@ -204,7 +204,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "export",
-        "give a trained model to other programs: merged safetensors, adapter, or GGUF",
+        "give a trained model to other programs: merged, as an adapter, or GGUF",
         "finetuning.training.export:run",
         (
             Param("model", "which model", positional=True, required=True),
