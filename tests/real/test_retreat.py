@@ -1,0 +1,70 @@
+"""When the memory runs out in the middle of a training: a real refusal of the system, the retreat, and the same step after it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assistant.core import files
+
+PROJECT = Path(__file__).resolve().parents[2]
+# Trains one step of eight rows twice: with all memory, then with little more than the process has, so that allocations truly fail.
+SCRIPT = """
+import json, sys, psutil, resource, torch
+from learning import planned, write_rows
+from assistant.core.paths import Paths, prepare
+from finetuning.training import methods, sft
+from finetuning.training.network import with_adapter
+paths = Paths(__import__("pathlib").Path(sys.argv[1]))
+torch.set_num_threads(2)
+found = {}
+for name in ("free", "short"):
+    work, said = planned(paths, batch_size=8, max_steps=1, tokens_at_once=1_000_000)
+    recipe = work.plan.recipe
+    model = with_adapter(methods.load(work.base, work.paths, recipe), recipe, 1)
+    work.kept.mkdir(parents=True, exist_ok=True)
+    trainer = sft.AnswerTrainer(
+        model, work.plan, work.rows.rows, sft.tokenizer(work.base, work.chat, work.paths), work.kept, [], said.append
+    )
+    if name == "short":
+        process = psutil.Process().memory_info()
+        resource.setrlimit(resource.RLIMIT_AS, (process.vms + 350_000_000, -1))
+    trainer.train()
+    weights = torch.cat([value.flatten() for key, value in model.state_dict().items() if "lora_B" in key])
+    found[name] = {
+        "loss": trainer.state.log_history[0]["loss"],
+        "norm": trainer.state.log_history[0]["grad_norm"],
+        "said": [event.text for event in said if "memory" in getattr(event, "text", "")],
+        "kept": json.loads((work.kept / "retreat.json").read_text()) if (work.kept / "retreat.json").is_file() else None,
+    }
+    del model, trainer, weights
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of the address space is asked of Linux")
+def test_out_of_memory_the_step_begins_again_in_smaller_parts_with_the_same_result(real_root):
+    from learning import write_rows
+
+    answer = "Press L, then click the start point, then the end point, and type the length if it has to be exact. " * 4
+    write_rows(real_root, [(f"How do I draw line number {number}?", answer) for number in range(8)])
+    script = real_root.root / "short.py"
+    files.write_text(script, SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), str(real_root.root)],
+        env={"PYTHONPATH": f"{PROJECT}:{Path(__file__).parent}", "PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    free, short = found["free"], found["short"]
+    assert free["said"] == [] and free["kept"] is None
+    assert "The memory ran out at step 1: batches are computed in parts" in short["said"][0]
+    assert short["kept"]["tokens_at_once"] < 1_000_000
+    assert short["loss"] == pytest.approx(free["loss"], rel=0.01)
+    assert short["norm"] == pytest.approx(free["norm"], rel=0.05)
