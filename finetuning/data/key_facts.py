@@ -11,6 +11,7 @@ from finetuning.data.audit import question_of
 
 # All facts of a row must be in a right answer, so a few telling ones are kinder than many.
 MOST = 3
+MOST_TRIED = 8
 # Above so many rows words are not counted, and only numbers, articles and quoted names are facts.
 MOST_ROWS_COUNTED = 20_000
 _ARTICLE = re.compile(r"제\s?\d+조(?:의\d+)?|(?:Article|Section|Rule|Chapter)\s\d+[A-Za-z]?(?:\.\d+)*|§\s?\d+\w*")
@@ -65,12 +66,17 @@ class Finder:
         first = [*_matches(_NUMBER, answer), *_matches(_ARTICLE, answer), *_matches(_QUOTED, answer), *_matches(_NAME, answer)]
         first.sort(key=lambda found: _ONE.fullmatch(found[1]) is not None)
         rare = [(place, word) for place, word in _compounds(answer) if self.common is not None and self.common[word] == 1]
-        chosen: dict[str, tuple[int, str]] = {}
-        for place, fact in [*first, *rare]:
-            bare = normalise(fact)
-            if bare and len(chosen) < MOST and facts_present(answer, [fact]) and not _said(fact, question):
-                chosen.setdefault(bare, (place, fact))
-        return [fact for _, fact in sorted(chosen.values())]
+        kept: dict[str, tuple[int, str]] = {}
+        for place, fact in [*first, *rare][:MOST_TRIED]:
+            kept.setdefault(normalise(fact), (place, fact))
+        kept.pop("", None)
+        facts = [fact for _, fact in kept.values()]
+        said, asked = set(facts_present(question, facts)), normalise(question).replace(" ", "")
+        present = set(facts_present(answer, facts))
+        sure = [
+            found for bare, found in kept.items() if found[1] in present and found[1] not in said and bare.replace(" ", "") not in asked
+        ]
+        return [fact for _, fact in sorted(sure[:MOST])]
 
 
 def finder(answers: Iterable[str]) -> Finder:
@@ -107,7 +113,3 @@ def _compounds(answer: str) -> Iterator[tuple[int, str]]:
     for match in _COMPOUND.finditer(answer):
         if not _NO_NOUN.search(match[1]):
             yield match.start(), match[1]
-
-
-def _said(fact: str, question: str) -> bool:
-    return bool(facts_present(question, [fact])) or normalise(fact).replace(" ", "") in normalise(question).replace(" ", "")
