@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from assistant.core import files, settings
 from assistant.core.errors import PZ2Error, TrainingError, from_os_error
 from assistant.core.events import Event, Failed, Finished, to_json
 from assistant.core.paths import Paths
-from finetuning.training import runs
+from finetuning.training import processes, runs
 from finetuning.training.launch import STOP_FILE, disk_full, disk_is_full
 from finetuning.training.runs import Run
 
@@ -36,7 +36,9 @@ class Voice:
     signalled: bool = field(default=False)
 
     def say(self, event: Event) -> None:
-        """Append one event."""
+        """Append one event; of several processes only the first one speaks."""
+        if not processes.is_first():
+            return
         files.append_line(self.path, json.dumps(to_json(event), ensure_ascii=False))
 
     def stop(self) -> bool:
@@ -60,7 +62,7 @@ def main(words: list[str]) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), voice.on_signal if name != "SIGHUP" else signal.SIG_IGN)
     _lower_priority()
-    run = _announce(paths, given.run)
+    run = _announce(paths, given.run) if processes.is_first() else runs.read(paths, given.run)
     status = _work(paths, run, voice)
     with suppress(OSError):
         voice.say(Finished(status))
@@ -68,9 +70,8 @@ def main(words: list[str]) -> int:
 
 
 def _work(paths: Paths, run: Run, voice: Voice) -> int:
-    lock = FileLock(paths.runs / LOCK)
     try:
-        with lock.acquire(timeout=0):
+        with FileLock(paths.runs / LOCK).acquire(timeout=0) if processes.is_first() else nullcontext():
             from finetuning.training import session
 
             return 0 if session.train(paths, settings.load(paths), run, voice.say, voice.stop) else 130

@@ -1,4 +1,4 @@
-"""Start a run as a process of its own, which lives on when the window is closed; ask it to end. No torch."""
+"""Start a run as a process of its own (or several), which lives on when the window is closed; ask it to end. No torch."""
 
 import os
 import shutil
@@ -9,13 +9,14 @@ import time
 
 import psutil
 
-from assistant.core.errors import TrainingError
-from assistant.core.paths import PROJECT, Paths
+from assistant.core.errors import TrainingError, UsageError
+from assistant.core.paths import PROJECT, Paths, find
 from finetuning.training import runs
 from finetuning.training.runs import Job, Run
 
 STOP_FILE = "cancel"
 START_SECONDS = 30.0
+MOST_PROCESSES = 1024
 # Less than one checkpoint of a small adapter.
 FULL_BYTES = 50_000_000
 
@@ -24,12 +25,11 @@ def start(paths: Paths, run: Run) -> Run:
     """Start the trainer of a run in a session of its own and wait until it has named its process."""
     folder = runs.folder(paths, run.run)
     (folder / STOP_FILE).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "finetuning.training.child", "--root", str(paths.root), run.run]
     with (folder / "trainer.log").open("ab") as log:
         process = subprocess.Popen(
-            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_detached()
+            _command(paths, run), cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(run), **_detached()
         )
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS * (4 if _several(run) else 1)
     while time.monotonic() < deadline:
         now = runs.read(paths, run.run)
         if now.pid is not None:
@@ -42,6 +42,19 @@ def start(paths: Paths, run: Run) -> Run:
     raise TrainingError(
         f"The trainer of {run.run} did not start (status {process.poll()}).", f"Its last words are in {folder / 'trainer.log'}."
     )
+
+
+def together(paths: Paths, processes: int | None, accelerate_config: str | None) -> tuple[int, str]:
+    """How many processes, and the absolute path of the configuration given to ``accelerate launch``; what cannot be is a UsageError."""
+    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
+        raise UsageError(f"'processes' is {processes}; from 1 to {MOST_PROCESSES}.", "Give as many as there are GPUs.")
+    if not accelerate_config:
+        return processes or 1, ""
+    path = find(accelerate_config, paths)
+    if not path.is_file():
+        raise UsageError(f"The file {path} does not exist.", "`accelerate config --config_file FILE` writes one.")
+    # 0: as many as that file says.
+    return processes or 0, str(path.absolute())
 
 
 def stop(paths: Paths, job: Job) -> None:
@@ -67,9 +80,32 @@ def disk_full(run: Run) -> TrainingError:
     )
 
 
-def _environment() -> dict[str, str]:
+def _several(run: Run) -> bool:
+    return run.processes != 1 or bool(run.accelerate_config)
+
+
+def _command(paths: Paths, run: Run) -> list[str]:
+    """The trainer's command line; several processes are started by ``accelerate launch``, on a free port."""
+    trainer = ["finetuning.training.child", "--root", str(paths.root), run.run]
+    if not _several(run):
+        return [sys.executable, "-m", *trainer]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+    if run.accelerate_config:
+        command += ["--config_file", run.accelerate_config]
+    else:
+        # What it calls multi_gpu starts the processes on a machine without one too; the trainer chooses the device.
+        command += ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    if run.processes:
+        command += ["--num_processes", str(run.processes)]
+    return [*command, "--module", *trainer]
+
+
+def _environment(run: Run) -> dict[str, str]:
+    threads = max(1, (os.cpu_count() or 1) // run.processes) if run.processes > 1 else 0
     return {
         **os.environ,
+        # Processes that share the cores would fight for them with as many threads each as there are cores.
+        **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "TOKENIZERS_PARALLELISM": "false",

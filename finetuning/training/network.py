@@ -67,7 +67,7 @@ def _forward(
     """
     given = input_ids if inputs_embeds is None else inputs_embeds
     self.set_attn_implementation(_attention(self, given))
-    prefix = 0 if self.is_gradient_checkpointing and self.training else self.pz2_prefix
+    prefix = 0 if _recomputes(self) else self.pz2_prefix
     if prefix and len(given) > 1 and inputs_embeds is None and position_ids is None:
         states = _after_prefix(self, input_ids, attention_mask, prefix)
         # The state before a token predicts it; the last state of the prefix predicts nothing that is trained.
@@ -154,8 +154,12 @@ def _after_prefix(self: Any, input_ids: Any, attention_mask: Any, prefix: int) -
     return self.base_model(**inputs).last_hidden_state if self.pz2_plain_head else type(self).forward(self, **inputs).logits
 
 
+def _recomputes(self: Any) -> bool:
+    return self.training and getattr(self.base_model, "gradient_checkpointing", False)
+
+
 def _attention(self: Any, given: Any) -> str:
-    if given.device.type != "cpu" or (self.is_gradient_checkpointing and self.training):
+    if given.device.type != "cpu" or _recomputes(self):
         return self.pz2_attention
     rows, length = given.shape[:2]
     # float32 weights of the softmax and their bf16 copy are kept for the backward pass of every layer.

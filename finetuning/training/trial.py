@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assistant.core import files
 from assistant.core.errors import TrainingError
 from assistant.core.paths import Paths
 from assistant.core.settings import Settings
@@ -29,10 +30,10 @@ class Trial:
     effect: float
 
 
-def write_gguf(folder: Path, config: object) -> bool:
-    """Write ``adapter.gguf`` beside the PEFT files; says whether that adapter has such a form."""
-    from assistant.core import files
-
+def write_gguf(folder: Path, config: object, base: Base) -> bool:
+    """Write ``adapter.gguf`` beside the PEFT files; says whether that version has such a form on this base."""
+    if base.gguf is None or not (folder / "adapter_config.json").is_file():
+        return False
     if gguf_adapter.reason_without_form(files.read_json(folder / "adapter_config.json")):
         return False
     gguf_adapter.write(folder, config.num_attention_heads, config.num_key_value_heads)  # type: ignore[attr-defined]
