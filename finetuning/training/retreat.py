@@ -82,15 +82,18 @@ class InParts:
         self._live = self._live or taken + memory.state_bytes(self._shape, self._recipe)
         room = taken + memory.free_bytes() - RESERVE_BYTES - self._live
         allowed = size
-        while (
-            allowed > 1
-            and memory.MARGIN * memory.part_bytes(self._shape, self._recipe, memory.Batch(allowed, width, allowed * width)) > room
-        ):
+        while allowed > 1 and self._needed(allowed, width) > room:
             allowed = -(-allowed // 2)
-        if allowed < size and not self._told:
+        if allowed < size:
+            # What earlier batches left in pieces becomes room for this one.
+            let_go()
+            if not self._told:
+                self._say(Notice("Little memory is free: long batches are computed in parts, with the same result.", "warning"))
             self._told = True
-            self._say(Notice("Little memory is free: long batches are computed in parts, with the same result.", "warning"))
         return allowed
+
+    def _needed(self, rows: int, width: int) -> float:
+        return memory.MARGIN * memory.part_bytes(self._shape, self._recipe, memory.Batch(rows, width, rows * width))
 
     def _retreat(self) -> None:
         """Half the rows at once; from one row on activations are computed twice; when that is done as well, an error."""

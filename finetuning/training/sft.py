@@ -25,7 +25,8 @@ from finetuning.training.plan import TrainingPlan
 from finetuning.training.retreat import InParts
 from finetuning.training.rows import Row, shared_prefix
 
-VALIDATION_BATCH = 16
+# Rows of a validation batch, and tokens: long rows come few at a time, so that judging never takes more memory than training.
+VALIDATION_BATCH, VALIDATION_TOKENS = 16, 4096
 
 
 class AnswerTrainer(InParts, SFTTrainer):
@@ -156,10 +157,12 @@ class AnswerTrainer(InParts, SFTTrainer):
         ordered = sorted(rows, key=lambda row: len(row.ids))
         try:
             with torch.no_grad():
-                for start in range(0, len(ordered), VALIDATION_BATCH):
+                while ordered:
                     if stop():
                         return None
-                    part = ordered[start : start + VALIDATION_BATCH]
+                    part = ordered[:VALIDATION_BATCH]
+                    part = part[: max(1, VALIDATION_TOKENS // len(part[-1].ids))]
+                    ordered = ordered[len(part) :]
                     inputs = self._prepare_inputs(self.collate(part))
                     count = sum(row.trained for row in part)
                     total += float(self.compute_loss(model, inputs)) * count
