@@ -240,19 +240,25 @@ def _ends(paths: Paths) -> list[dict[str, Any]]:
     if runs.newest(paths, None).state != "finished":
         _follow(commands.jobs(Context(paths), "resume"))
     jobs = sorted(runs.jobs(paths), key=lambda job: job.run.created)
-    first, found = jobs[0], []
+    store, first, found = Store(paths), jobs[0], []
     for job in jobs[1:]:
         losses, other = _losses(paths, first), _losses(paths, job)
         loss = max(abs(losses[step] - other.get(step, 99.0)) for step in losses)
         weights = _difference(paths, first, job)
-        wrong = [] if loss <= LOSS_TOLERANCE and weights <= WEIGHT_TOLERANCE else ["differs from the uninterrupted run"]
+        reports = [files.read_json(store.version_folder("unified", one.run.version) / "report.json") for one in (first, job)]
+        wrong = [] if reports[0]["best_step"] == reports[1]["best_step"] else ["the best weights are of another step"]
+        wrong += [] if loss <= LOSS_TOLERANCE and weights <= WEIGHT_TOLERANCE else ["differs from the uninterrupted run"]
         found.append({"run": job.run.run, "loss": loss, "weights": weights, "wrong": wrong})
     return found
 
 
-def _losses(paths: Paths, job: Job) -> dict[int, float]:
-    events = runs.events(runs.events_file(paths, job.run.run))
-    return {event.done: float(event.figures["loss"]) for _, event in events if isinstance(event, Progress) and event.unit == "steps"}
+def _losses(paths: Paths, job: Job) -> dict[tuple[int, str], float]:
+    """The loss and the last validation loss of every step, as said last."""
+    found = {}
+    for _, event in runs.events(runs.events_file(paths, job.run.run)):
+        if isinstance(event, Progress) and event.unit == "steps":
+            found |= {(event.done, name): float(event.figures[name]) for name in ("loss", "validation loss")}
+    return found
 
 
 def _difference(paths: Paths, first: Job, other: Job) -> float:

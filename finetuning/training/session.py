@@ -125,6 +125,8 @@ def learn(work: Work) -> Outcome | None:
     tokenizer = sft.tokenizer(work.base, work.chat, work.paths)
     trainer = sft.AnswerTrainer(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say)
     measured = Validations(kept / VALIDATIONS, plan.recipe.patience, _step(kept))
+    if measured.points:
+        reporter.validation = measured.points[-1].loss
     validator = Validator(
         lambda: trainer.validation_loss(work.judged, work.stop),
         reporter,
