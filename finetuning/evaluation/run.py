@@ -10,7 +10,7 @@ from assistant.core import files
 from assistant.core import paths as path_tools
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
-from assistant.core.errors import ModelError, UsageError
+from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Event, Notice, Report, Step
 from assistant.core.paths import Paths
 from assistant.engine import base as engines
@@ -78,7 +78,7 @@ def judged(
             name, result = "evaluation.json", report.of_generation(document)
     finally:
         bench.release()
-    where = write(paths, subject, name, document)
+    where = write(paths, subject, name, _with_earlier(place(paths, subject, name), document))
     yield Report(result.title, {**without_items(document), "file": str(where)}, result.blocks)
     yield Notice(f"Every question with its answer is in {where}")
 
@@ -148,6 +148,18 @@ def write(paths: Paths, subject: Subject, name: str, document: dict[str, Any]) -
     where = place(paths, subject, name)
     files.write_json(where, document)
     return where
+
+
+def _with_earlier(where: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """A document with what was found of the same weights on the same engine before: other suites, and the proof of the version."""
+    try:
+        earlier = files.read_json(where)
+    except (OSError, DataError):
+        return document
+    if any(earlier.get(key) != document.get(key) for key in ("weights", "engine")) or "suites" not in document:
+        return document
+    kept = {key: earlier[key] for key in ("gate",) if key in earlier}
+    return {**kept, **document, "suites": {**earlier.get("suites", {}), **document["suites"]}}
 
 
 def without_items(document: Any) -> Any:

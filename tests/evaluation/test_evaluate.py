@@ -39,6 +39,19 @@ def test_the_base_is_judged_with_its_result_among_the_logs(root, engine):
     assert data["file"].endswith("logs/evaluations/base_evaluation.json")
 
 
+def test_suites_of_earlier_stay_beside_those_of_now_and_the_proof_stays(root, engine):
+    where = root.models / "unified_model/versions/0001/evaluation.json"
+    said(root, "evaluate", "unified/0001", "--limit", "4", "--suite", "knowledge")
+    kept = json.loads(where.read_text(encoding="utf-8"))
+    where.write_text(json.dumps({**kept, "gate": {"refusal": ""}}), encoding="utf-8")
+    said(root, "evaluate", "unified/0001", "--limit", "4", "--suite", "agent")
+    kept = json.loads(where.read_text(encoding="utf-8"))
+    assert set(kept["suites"]) == {"knowledge", "agent"} and kept["gate"] == {"refusal": ""}
+    (root.models / "unified_model/versions/0001/adapter_model.safetensors").write_bytes(b"other weights")
+    said(root, "evaluate", "unified/0001", "--limit", "4", "--suite", "agent")
+    assert set(json.loads(where.read_text(encoding="utf-8"))["suites"]) == {"agent"}
+
+
 def test_how_far_it_is_and_how_long_it_takes_is_shown(root, engine):
     steps = [event for event in said(root, "evaluate", "base", "--suite", "none") if isinstance(event, Progress)]
     assert steps[-1].done == steps[-1].total == 40 and any(step.seconds_left is not None for step in steps)

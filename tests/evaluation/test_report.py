@@ -163,6 +163,25 @@ def test_text_from_files_is_no_markup_on_the_pages(project):
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
+def test_a_system_that_was_only_compared_is_shown_from_the_comparison(project):
+    path = project.logs / "evaluations/comparison.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["systems"] = [made_up.evaluation("the base", 0.2, 3.0, 0.4, 150.0)]
+    made_up.files.write_json(path, document)
+    (project.logs / "evaluations/base_evaluation.json").unlink()
+    table = the_report(said(project)).data["tables"]["comparison_summary"]
+    assert table["rows"][0][0] == "the base" and "logs/evaluations/comparison.json" in table["sources"]
+
+
+def test_systems_that_were_asked_different_questions_are_marked(project):
+    path = project.models / "unified_model/versions/0001/evaluation.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["held_out"]["fingerprint"] = "another"
+    made_up.files.write_json(path, document)
+    said(project)
+    assert "Not all were asked the same questions" in (project.logs / "reports/project/report.md").read_text(encoding="utf-8")
+
+
 def test_a_report_goes_into_another_folder_when_told(project, tmp_path):
     said(project, "--out", str(tmp_path / "elsewhere"))
     assert (tmp_path / "elsewhere/report.html").is_file() and not (project.logs / "reports").exists()

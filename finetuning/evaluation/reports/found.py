@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,13 @@ WAYS = "logs/evaluations/ways.json"
 
 def gather(paths: Paths) -> Found:
     """Read everything once; files that are missing or broken count as absent."""
+    comparison = _read(paths.root / COMPARISON)
+    compared = {one.get("subject"): one for one in (comparison or {}).get("systems", []) if "speed" in one or "suites" in one}
     return Found(
-        (_base(paths), *_versions(paths)),
+        tuple(_with(system, compared.get(system.label)) for system in (_base(paths), *_versions(paths))),
         tuple(_runs(paths)),
         tuple(_datasets(paths)),
-        _read(paths.root / COMPARISON),
+        comparison,
         _read(paths.root / WAYS),
         {_relative(paths, path): document for path in _filtering(paths) if (document := _read(path)) is not None},
     )
@@ -121,6 +123,14 @@ def suites_of(system: System) -> dict[str, Document]:
             title, accuracy = name if len(part["tasks"]) == 1 else task.removeprefix("pz2_"), judged["figures"][main]
             found[title] = {"accuracy": accuracy, "questions": accuracy["rows"], "figure": main, "chance": judged.get("chance")}
     return found
+
+
+def _with(system: System, compared: Document | None) -> System:
+    """A system that has no evaluation of its own takes the one of the last comparison."""
+    if compared is None or "evaluation" in system.documents:
+        return system
+    documents, sources = {**system.documents, "evaluation": compared}, {**system.sources, "evaluation": COMPARISON}
+    return replace(system, documents=documents, sources=sources)
 
 
 def _base(paths: Paths) -> System:

@@ -52,6 +52,8 @@ def summary(found: Found) -> Sheet:
             )
         )  # fmt: skip
     notes = "Intervals are 95% bootstrap intervals over the held-out questions; the speed is the live engine's when it was judged."
+    if len({system.documents["evaluation"].get("held_out", {}).get("fingerprint") for system in found.judged}) > 1:
+        notes += " Not all were asked the same questions: only the paired differences compare them exactly."
     return Sheet("comparison_summary", "Systems", "metrics", columns, tuple(rows), sources(found.judged, "evaluation"), notes)
 
 
