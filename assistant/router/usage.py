@@ -97,6 +97,7 @@ def write(path: Path, habits: Habits) -> None:
 
 def keep(order: Sequence[str], sizes: dict[str, int], budget: int, pinned: Iterable[str]) -> list[str]:
     """Which models stay in memory: the pinned ones always, then the most wanted (first in ``order``) as long as they fit."""
+    order = list(dict.fromkeys(order))
     chosen = [model for model in order if model in set(pinned)]
     left = budget - sum(sizes.get(model, 0) for model in chosen)
     for model in order:
