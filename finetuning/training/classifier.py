@@ -1,6 +1,6 @@
 """`train classifier`: fit the probe on this root's classification files, judge it beside the live one, and make it live.
 
-It takes a minute or two in this process, because reading the questions is all the work. Closing it leaves nothing behind.
+It takes a few minutes in this process, because reading the questions is all the work. Closing it leaves nothing behind.
 """
 
 import itertools

@@ -110,3 +110,20 @@ def test_weak_entries_are_named_with_the_reason(tmp_path: Path):
         "35 to 170 are complete",
     ):
         assert part in said
+
+
+def test_bare_questions_are_a_line_each_under_their_category(tmp_path):
+    write(tmp_path, ENTRY)
+    write(tmp_path, "# films\nwho played jaws\n\n  cast of alien  \n", "questions/qna.txt")
+    assert [(one.text, one.category, one.source) for one in load(tmp_path).questions] == [
+        ("who played jaws", "qna", "questions/qna.txt"),
+        ("cast of alien", "qna", "questions/qna.txt"),
+    ]
+
+
+def test_bare_questions_in_another_encoding_are_a_sentence(tmp_path):
+    write(tmp_path, ENTRY)
+    (tmp_path / "questions").mkdir()
+    (tmp_path / "questions" / "general.txt").write_bytes("wie geht’s".encode("cp1252"))
+    with pytest.raises(DataError, match=r"questions/general\.txt is not UTF-8"):
+        load(tmp_path)

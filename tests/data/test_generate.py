@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assistant.core.facts import is_right, normalise
 from assistant.core.paths import PROJECT, Paths
 from assistant.core.prompts import SYSTEM, from_input_text
+from assistant.core.values import CATEGORIES
 from finetuning.data.build import NINE_FILES, build
 from finetuning.data.corpus import load
 from finetuning.data.vary import vary
@@ -72,6 +73,14 @@ def test_labels_are_balanced_in_every_classification_file(generated: Paths):
     for split in ("train", "validation", "test"):
         labels = [row["label"] for row in rows_of(generated.processed / f"classification_{split}.jsonl")]
         assert labels.count(0) == labels.count(1) == labels.count(2) > 50
+
+
+def test_bare_questions_teach_the_classifier_alone(generated: Paths):
+    taught = [row for row in rows_of(generated.processed / "classification_train.jsonl") if row["id"].startswith("asked-")]
+    assert len(taught) > 600 and {row["label"] for row in taught} == {0, 1, 2}
+    assert {row["source"] for row in taught} == {f"questions/{category}.txt" for category in CATEGORIES}
+    for path in set(generated.processed.glob("*.jsonl")) - {generated.processed / "classification_train.jsonl"}:
+        assert not any(row["id"].startswith("asked-") for row in rows_of(path))
 
 
 def test_follow_up_questions_carry_the_turns_before_them(generated: Paths):
