@@ -33,7 +33,8 @@ def train(
     """Plan, check, start, and follow a training. It lives on when the window is closed. The classifier is fitted here."""
     paths = context.paths
     if model == "classifier":
-        yield from _classifier(context, preset, promote, seed=seed, detach=detach, set=set, report_to=report_to, **changes)
+        others = {"set": set, "processes": processes, "accelerate_config": accelerate_config, "report_to": report_to}
+        yield from _classifier(context, preset, promote, seed=seed, detach=detach, **others, **changes)
         return
     plan.check_model(paths, model)
     together = launch.together(paths, processes, accelerate_config)
