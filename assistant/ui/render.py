@@ -67,6 +67,7 @@ class Screen:
         self._answer: AnswerView | None = None
         self._progress: Progress | None = None
         self._losses: list[float] = []
+        self._validations: list[float] = []
         self._last_line = float("-inf")
 
     def follow(self, events: Iterator[Event]) -> int:
@@ -196,10 +197,14 @@ class Screen:
     def _advance(self, event: Progress) -> None:
         if self._progress is None:
             self._losses.clear()
+            self._validations.clear()
         self._progress = event
-        loss = event.figures.get("loss")
+        loss, validation = event.figures.get("loss"), event.figures.get("validation loss")
         if isinstance(loss, int | float):
             self._losses.append(float(loss))
+        # Measured a few times only; between two measurements the last one is said again.
+        if isinstance(validation, int | float) and self._validations[-1:] != [validation]:
+            self._validations.append(float(validation))
         if event.total and event.done >= event.total:
             self._settle()
         elif self._animated:
@@ -220,14 +225,19 @@ class Screen:
         return Group(grid, *self._curve())
 
     def _curve(self) -> list[Text]:
-        """The losses so far as one line, when there are enough to see a direction."""
-        if len(self._losses) < 3:
-            return []
-        values = _thinned(self._losses, CURVE_COLUMNS)
+        """The losses so far, and those on validation rows, as a line each, when there are enough to see a direction."""
+        found = []
+        for name, losses, least in (("loss", self._losses, 3), ("validation loss", self._validations, 2)):
+            if len(losses) >= least:
+                ends = f" {losses[0]:.3g} → {losses[-1]:.3g}"
+                found.append(Text.assemble((f"{name} ", "pz2.dim"), (self._drawn(losses), "pz2.bar"), (ends, "pz2.dim")))
+        return found
+
+    def _drawn(self, losses: list[float]) -> str:
+        values = _thinned(losses, CURVE_COLUMNS)
         low, high = min(values), max(values)
         steps = len(self.marks.curve) - 1
-        drawn = "".join(self.marks.curve[round(steps * (value - low) / (high - low)) if high > low else 0] for value in values)
-        return [Text.assemble(("loss ", "pz2.dim"), (drawn, "pz2.bar"), (f" {self._losses[0]:.3g} → {self._losses[-1]:.3g}", "pz2.dim"))]
+        return "".join(self.marks.curve[round(steps * (value - low) / (high - low)) if high > low else 0] for value in values)
 
     def _settle(self, *, cut_short: bool = False) -> None:
         """End what moves. What there is of an answer stays; a bar stays as a line when it is full, or when it was cut short."""

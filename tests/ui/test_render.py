@@ -85,6 +85,12 @@ def test_progress_ends_as_one_line_with_its_figures_and_the_loss_curve():
     assert re.fullmatch(r"loss \S{4} 3 → 0\.75", last[1])
 
 
+def test_the_validation_losses_have_a_curve_of_their_own():
+    measured = {1: 3.0, 2: 3.0, 3: 2.5, 4: 2.0}
+    steps = [Progress(step, 4, "steps", {"loss": 1.0, "validation loss": loss}, 4.0 - step) for step, loss in measured.items()]
+    assert re.fullmatch(r"validation loss \S{3} 3 → 2", drawn(*steps).splitlines()[-1])
+
+
 def test_progress_that_was_cut_short_still_shows_how_far_it_came():
     assert "3/10 steps" in drawn(Step("Training"), Progress(3, 10, "steps"), Failed("The disk is full.", "Free some."))
 
