@@ -79,8 +79,9 @@ def chosen(paths: Paths, given: Sequence[str]) -> dict[str, Path]:
 
 def judged(bench: Bench, subject: Subject, given: dict[str, Path], limit: int | None = None) -> Iterator[Event]:
     """Judge a subject on public benchmarks; the document goes beside the version as ``evaluation_harness.json``."""
-    if not engines.installed("lm_eval"):
-        raise ModelError("The package lm-eval is not installed.", f"It is optional; install it once: {INSTALL}")
+    for package in ("lm-eval", *(("langdetect", "immutabledict") if "ifeval" in given else ())):
+        if not engines.installed(package):
+            raise ModelError(f"The package {package} is not installed.", f"Public benchmarks are optional; install them once: {INSTALL}")
     document = {**run.about(bench, subject), "lm_eval": importlib.metadata.version("lm_eval"), "harness": {}}
     for name, path in given.items():
         yield Step(f"{name}: {path.name} by lm-evaluation-harness")

@@ -47,6 +47,8 @@ def test_without_the_package_the_command_that_installs_it_is_named(root, engine,
     monkeypatch.setattr(harness.engines, "installed", lambda package: False)
     found = failed(said(root, "base", "--harness", f"arc={arc}"))
     assert "lm-eval" in found.what and 'pip install "lm-eval[ifeval]==' in found.fix
+    monkeypatch.setattr(harness.engines, "installed", lambda package: package == "lm-eval")
+    assert "langdetect" in failed(said(root, "base", "--harness", f"ifeval={arc}")).what
 
 
 def test_the_original_form_of_arc_is_read_too(tmp_path):
