@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 import transformers
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import SFTConfig, SFTTrainer
@@ -174,6 +176,13 @@ class AnswerTrainer(InParts, SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if processes.is_first():
             self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # peft refuses to load a trained prompt for further training.
+        if self._recipe.method != "prompt_tuning":
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        set_peft_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / "adapter_model.safetensors"))
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._folder / ".part")
