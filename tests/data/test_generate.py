@@ -142,7 +142,7 @@ def test_ten_thousand_rows_take_less_than_ten_seconds(paths: Paths, run):
 
 
 def test_more_rows_than_the_corpus_gives_are_told_and_never_repeated():
-    small = type(CORPUS)(tuple(entry for entry in CORPUS.entries if entry.topic == "greeting"), (), "")
+    small = type(CORPUS)(tuple(entry for entry in CORPUS.entries if entry.topic == "greeting"), (), (), "")
     rows = build(small, 1, ("general",), 5000)["unified_train.jsonl"]
     assert len(rows) < 5000
     assert len({row["input_text"] for row in rows}) == len(rows)
