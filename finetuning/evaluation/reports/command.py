@@ -116,7 +116,10 @@ def _blocks(found: Found, sheets: list[Sheet], missing: list[Missing], folder: P
         yield Table(("right answers", *(one.label for one in scored)), rows)
     for run in [run for run in found.runs if len(run.losses) > 2][-1:]:
         yield Chart(f"Loss of {run.name}", tuple((f"step {step}", round(loss, 3)) for step, loss in _thinned(run.losses, 8)))
-    shown = [sheet for sheet in sheets if sheet.name in ("costs", "paired_differences")]
+    for one in found.datasets[:2]:
+        largest = sorted(one.rows.items(), key=lambda item: -item[1])[:6]
+        yield Chart(f"Rows of {one.name}", tuple((name, float(count)) for name, count in largest))
+    shown = [sheet for sheet in sheets if sheet.name in ("paired_differences", "ways_of_answering", "calibration", "costs")]
     for sheet in shown:
         rows = tuple(tuple(pages.shown(value) for value in row) for row in sheet.rows[-12:])
         yield Table(tuple(head.replace("_", " ") for head in sheet.columns), rows, sheet.title)
