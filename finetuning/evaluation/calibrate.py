@@ -13,7 +13,7 @@ from assistant.core import files
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
 from assistant.core.errors import DataError
-from assistant.core.events import Event, Notice, Report, Step, Table
+from assistant.core.events import Checked, Event, Notice, Report, Step, Table
 from assistant.core.facts import is_right
 from assistant.core.paths import Paths
 from assistant.core.values import Sampling
@@ -29,8 +29,8 @@ from finetuning.evaluation.subjects import Subject
 
 # Unseen wordings of each category that may be fitted on; all others are left to judge.
 FITTED = 150
-# Rows that a training calibrates on by itself: enough for a curve, few enough for some minutes.
-ROWS = 240
+# Rows that a proof calibrates on by itself, two thirds of which it has asked already; `calibrate` takes all.
+ROWS = 160
 # What the user's own verdict on an answer counts, in rows.
 LABEL_WEIGHT = 3.0
 
@@ -54,6 +54,25 @@ def command(context: Context, model: str | None = None, version: str | None = No
         finally:
             bench.release()
         yield _report(subject, calibration, folder(paths, subject))
+
+
+def after_proof(bench: Bench, judged: Sequence[Subject], asked: Sequence[Asked]) -> Generator[Event, None, None]:
+    """Calibrate a new version and, when it has no calibration, the base; with too few rows nothing is written and a line says so."""
+    if not asked:
+        return
+    sampling = judging.decoding(bench, asked)
+    for subject in judged:
+        known = confidence.load(folder(bench.paths, subject) / confidence.FILE, bench.name)
+        if known is not None and known.weights == subjects.sha256(subject, bench.base):
+            continue
+        yield Step(f"Calibrating the confidence of {subject.label}")
+        try:
+            calibration = yield from calibrate(bench, subject, ROWS, sampling)
+        except DataError as error:
+            yield Notice(f"{subject.label} is not calibrated, so its confidence decides nothing: {error.what}", "warning")
+            continue
+        before, after = (calibration.figures[name]["ece"] for name in ("before", "after"))
+        yield Checked("calibrated", True, f"on {calibration.rows} answers; calibration error {before:.3f} → {after:.3f}")
 
 
 def calibrate(
@@ -122,11 +141,15 @@ def fitting_rows(paths: Paths, model: str, limit: int | None = None) -> tuple[li
 
 def parts(paths: Paths, model: str) -> tuple[list[Asked], list[Asked]]:
     """The unseen wordings with key facts: those to fit on, and those that judge."""
-    everything = _with_facts(paths, model, "test_phrasing")
-    order = held_out_rows.choose(everything, len(everything))
+    path = held_out_rows.file_of(paths, model, "test_phrasing")
+    if not path.is_file() or not path.stat().st_size:
+        return [], []
+    rows = held_out_rows.load(path, model)
+    # In the order in which a proof chooses its questions, so that its answers serve here.
+    everything = [one for one in held_out_rows.choose(rows, len(rows)) if one.facts]
     seen: dict[str, int] = {}
     fit, judge = [], []
-    for one in order:
+    for one in everything:
         seen[one.category] = seen.get(one.category, 0) + 1
         # Of a small file the larger part is left to judge.
         enough = min(FITTED, sum(other.category == one.category for other in everything) * 2 // 5)

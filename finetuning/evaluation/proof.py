@@ -13,7 +13,7 @@ from assistant.core.store import Store
 from assistant.core.values import Adapter, Message
 from assistant.engine.base import Base
 from finetuning.evaluation import asked as held_out_rows
-from finetuning.evaluation import judging, run, suites
+from finetuning.evaluation import calibrate, judging, run, suites
 from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Bench
 from finetuning.evaluation.bootstrap import paired
@@ -69,6 +69,8 @@ def prove(
         yield from _classified(bench, new, rivals, documents, rows)
         noise = yield from _noise(bench, new, general, documents[new.label]["suites"][general.name])
         effects = {bench.name: judging.effect(bench, new, asked or _stand_ins(general))}
+        # The base speaks for itself only where its own rows are asked.
+        yield from calibrate.after_proof(bench, [new, *(rival for rival in rivals if model == "unified" and rival.adapter is None)], asked)
     finally:
         bench.release()
     differences = tuple(one for rival in rivals for one in compared(documents[new.label], documents[rival.label], noise))
