@@ -1,0 +1,327 @@
+"""The router on held-out questions: category, calibration, and what escalation gives for what it costs.
+
+Judged on rows that nobody was trained on or calibrated on. Answers come from the engine of the chat and are kept under
+ROOT/logs/evaluations, so a run that was broken off goes on where it was; --seconds bounds one run.
+
+usage: python benchmarks/router.py [--root DIR] [--rows 240] [--seconds 250] [--only category|confidence|curve|everyday|overhead]
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from assistant.core import files
+from assistant.core import settings as configuration
+from assistant.core.facts import is_right, recall
+from assistant.core.paths import Paths, resolve
+from assistant.core.settings import RouterSettings
+from assistant.core.store import Store
+from assistant.core.values import CATEGORIES, Judgement, Message, Route, Sampling
+from assistant.engine import base as engines
+from assistant.router import classifier, confidence, policy
+from assistant.router.complexity import complexity
+from finetuning.evaluation import asked as held_out_rows
+from finetuning.evaluation import calibrate, judging, reliability, subjects
+from finetuning.evaluation.asked import Asked
+from finetuning.evaluation.bench import Bench, Said
+from finetuning.evaluation.bootstrap import interval
+
+# An everyday mix: six in ten are talk, three are plain questions, one is about software.
+MIX = {"general": 0.6, "qna": 0.3, "technical": 0.1}
+SEED = 42
+
+
+class OutOfTime(Exception):
+    """The seconds of this run are over; what was answered is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A held-out question with each model's answer and what the router reads."""
+
+    asked: Asked
+    expert_facts: tuple[str, ...]
+    judgement: Judgement
+    complexity: float | None
+    said: dict[str, Said]
+
+    def gain(self, model: str) -> float:
+        """The recall of the expert's facts by a model's answer."""
+        return recall(self.said[model].text, self.expert_facts) or 0.0
+
+
+class Router:
+    """The live models of a root on one bench, bounded in time."""
+
+    def __init__(self, paths: Paths, seconds: float) -> None:
+        self.paths, self.end = paths, time.monotonic() + seconds
+        settings = configuration.load(paths)
+        self.settings = settings.router
+        self.subjects = {
+            subject.model: subject for subject in subjects.live(paths) if subject.model in ("base", "unified", *policy.SPECIALISTS)
+        }
+        self.bench = Bench(paths, settings, engines.base_of(settings, paths), list(self.subjects.values()))
+        self.trained = [model for model in self.subjects if model != "base"]
+        self.probe = classifier.live(Store(paths), self.bench.base.name, self.bench.base.sha256)[0]
+        self.calibrations = {
+            model: confidence.load(calibrate.folder(paths, subject) / confidence.FILE, self.bench.name)
+            for model, subject in self.subjects.items()
+        }
+        self._read = paths.logs / "evaluations" / "router_judgements.json"
+        self._judged: dict[str, Any] = files.read_json(self._read) if self._read.is_file() else {}
+
+    def answers(self, model: str, rows: Sequence[Asked], sampling: Sampling) -> list[Said]:
+        """A model's answers, in small parts so that a run may end between them."""
+        found: list[Said] = []
+        for start in range(0, len(rows), 8):
+            self.check()
+            prompts = [judging.prompt_of(self.bench, one.said_to(model), sampling) for one in rows[start : start + 8]]
+            given = _result(self.bench.answers(self.subjects[model], prompts, sampling))
+            found += given.said
+        return found
+
+    def judge(self, question: str) -> Judgement:
+        """What the classifier makes of a question; kept."""
+        if question not in self._judged:
+            self.check()
+            assert self.probe is not None
+            found = self.probe.judge(self.bench.engine.embed(self.bench.engine.format.encode(classifier.reading(question))))
+            self._judged[question] = [found.category, found.probabilities, found.complexity]
+        return Judgement(*self._judged[question])
+
+    def check(self) -> None:
+        """Whether there is time left."""
+        if time.monotonic() > self.end:
+            raise OutOfTime
+
+    def close(self) -> None:
+        """Keep the judgements, give the memory back."""
+        files.write_json(self._read, self._judged)
+        self.bench.release()
+
+
+def main() -> int:
+    """Print one JSON document a part; status 3 when the time was not enough (run it again)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root")
+    parser.add_argument("--rows", type=int, default=240, help="held-out questions of each part")
+    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--only", choices=sorted(PARTS), action="append")
+    given = parser.parse_args()
+    router = Router(resolve(given.root), given.seconds)
+    status = 0
+    try:
+        for name in given.only or PARTS:
+            try:
+                for document in PARTS[name](router, given.rows):
+                    print(json.dumps({"part": name, "engine": router.bench.name, **document}), flush=True)
+            except OutOfTime:
+                print(f"{name}: out of time; run it again to go on", file=sys.stderr)
+                status = 3
+    finally:
+        router.close()
+    return status
+
+
+def category(router: Router, rows: int) -> Iterator[dict[str, Any]]:
+    """The classifier's accuracy on both test splits."""
+    for split in ("test", "test_phrasing"):
+        path = held_out_rows.file_of(router.paths, "unified", split, "classification")
+        labelled = held_out_rows.labelled(path, rows)
+        right = [float(router.judge(text).category == wanted) for text, wanted, _ in labelled]
+        yield {"split": split, "accuracy": judging.as_document(interval(right)), "categories": list(CATEGORIES)}
+
+
+def calibration(router: Router, rows: int) -> Iterator[dict[str, Any]]:
+    """Of every live model: calibration error and discrimination before and after, with the reliability diagram."""
+    for model, subject in router.subjects.items():
+        calibrated = router.calibrations[model]
+        if calibrated is None:
+            yield {"model": model, "calibrated": False}
+            continue
+        asked = judged_rows(router.paths, model, rows)
+        said = router.answers(model, asked, judging.decoding(router.bench, asked))
+        right = [bool(is_right(one.text, row.facts)) for one, row in zip(said, asked, strict=True)]
+        before = reliability.figures([confidence.raw(one.features) for one in said], right)
+        after = reliability.figures([calibrated.whole.value(one.features) for one in said], right)
+        early = reliability.auroc([calibrated.early.value(one.early) for one in said], right)
+        yield {
+            "model": model,
+            "version": subject.version,
+            "fitted_on": calibrated.rows,
+            "before": before,
+            "after": after,
+            "early_auroc": early,
+        }
+
+
+def curve(router: Router, rows: int) -> Iterator[dict[str, Any]]:
+    """Recall of the expert's facts against the share of questions escalated: the policy, random, always, never, an oracle."""
+    found = list(table(router, rows))
+    never = statistics.fmean(row.gain("unified") for row in found)
+    always = statistics.fmean(row.gain(row.asked.category) for row in found)
+    gains = sorted((row.gain(row.asked.category) - row.gain("unified") for row in found), reverse=True)
+
+    def oracle(share: float) -> float:
+        return never + sum(gain for gain in gains[: round(share * len(found))] if gain > 0) / len(found)
+
+    points = []
+    for changes in (
+        {},
+        *({"confidence": step / 20} for step in range(21)),
+        *({"complexity": 1.0, "confidence": step / 20} for step in range(21)),
+    ):
+        settings = replace(router.settings, near=0.0, **changes)
+        share, quality = cost_and_quality(router, found, settings)
+        closed = (quality - never) / (always - never) if always != never else None
+        chance, best = never + share * (always - never), oracle(share)
+        figures = {"share": share, "recall": quality, "random": chance, "oracle": best}
+        points.append({**changes, **{key: round(value, 4) for key, value in figures.items()}, "closed": closed and round(closed, 4)})
+    gap = [row.gain(row.asked.category) - row.gain("unified") for row in found]
+    yield {
+        "rows": len(found),
+        "never": round(never, 4),
+        "always": round(always, 4),
+        "gap": judging.as_document(interval(gap)),
+        "policy": points[0],
+        "sweep": points[1:],
+    }
+
+
+def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
+    """The share of an everyday mix that the unified model answers alone, by category and weighted by the mix."""
+    files_of = [("general", "basic"), ("qna", "basic"), ("technical", "basic")]
+    shares = {}
+    for name, level in files_of:
+        everything = held_out_rows.load(held_out_rows.file_of(router.paths, "unified", "test_phrasing"), "unified")
+        fitted = {one.id for one in calibrate.parts(router.paths, "unified")[0]}
+        mine = [
+            one for one in everything if one.category == name and (name == "general" or one.difficulty == level) and one.id not in fitted
+        ]
+        mine = random.Random(SEED).sample(mine, min(len(mine), rows // 3))
+        judged = [router.judge(one.question) for one in mine]
+        sampling = judging.decoding(router.bench, held_out_rows.load(held_out_rows.file_of(router.paths, "unified", "test"), "unified"))
+        alone = []
+        for one, judgement in zip(mine, judged, strict=True):
+            likely = policy.specialist_of(judgement) is not None
+            said = router.answers("unified", [one], sampling)[0] if likely else None
+            share = _confidence(router, "unified", said) if said else None
+            after = policy.after(_ROUTE, judgement, complexity(judgement, one.question), share, router.trained, router.settings)
+            alone.append(float(after.step != "hand over"))
+        shares[name] = judging.as_document(interval(alone))
+    whole = sum(MIX[name] * shares[name]["mean"] for name in MIX)
+    yield {"mix": MIX, "answered_by_unified_alone": round(whole, 4), "by_category": shares}
+
+
+def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
+    """What a decision costs: the classifier's reading, and confidence with policy."""
+    questions = [
+        text for text, _, _ in held_out_rows.labelled(held_out_rows.file_of(router.paths, "unified", "test", "classification"), 30)
+    ]
+    engine, times = router.bench.engine, []
+    assert router.probe is not None
+    for question in questions:
+        began = time.perf_counter()
+        judgement = router.probe.judge(engine.embed(engine.format.encode(classifier.reading(question))))
+        times.append(time.perf_counter() - began)
+    tokens = list(engine.stream(engine.format.encode([Message("user", questions[0])]), None, Sampling(max_tokens=60), lambda: False))
+    began = time.perf_counter()
+    for _ in range(50):
+        value = confidence.features(tokens)
+        calibrated = router.calibrations["unified"]
+        share = calibrated.whole.value(value) if calibrated else 0.5
+        policy.after(_ROUTE, judgement, 0.5, share, router.trained, router.settings)
+    decided = (time.perf_counter() - began) / 50
+    yield {
+        "read_ms": round(statistics.median(times) * 1000, 1),
+        "read_ms_p95": round(sorted(times)[-2] * 1000, 1),
+        "decide_ms": round(decided * 1000, 3),
+    }
+
+
+def judged_rows(paths: Paths, model: str, rows: int) -> list[Asked]:
+    """Rows with key facts that no calibration of the model has seen: unseen wordings and unseen entries in their proportion."""
+    path = held_out_rows.file_of(paths, model, "test")
+    entries = [one for one in held_out_rows.load(path, model) if one.facts]
+    everything = [*calibrate.parts(paths, model)[1], *entries]
+    return random.Random(SEED).sample(everything, min(rows, len(everything)))
+
+
+def table(router: Router, rows: int) -> Iterator[Row]:
+    """Held-out questions with expert facts, answered by the unified model, the specialist of their category and the base."""
+    experts: dict[tuple[str, str], Asked] = {}
+    fitted: set[str] = set()
+    for model in policy.SPECIALISTS:
+        fitted |= {one.id for one in calibrate.parts(router.paths, model)[0]}
+        for split in ("test", "test_phrasing"):
+            path = held_out_rows.file_of(router.paths, model, split)  # type: ignore[arg-type]
+            experts |= {(model, one.id): one for one in held_out_rows.load(path, model)}
+    everything = judged_rows(router.paths, "unified", 10_000)
+    mine = [one for one in everything if one.id not in fitted and (expert := experts.get((one.category, one.id))) and expert.expert_facts][
+        :rows
+    ]
+    short = judging.decoding(router.bench, mine)
+    long = judging.decoding(router.bench, [experts[one.category, one.id] for one in mine])
+    # Question by question, so that a run that was broken off leaves whole rows.
+    for one in mine:
+        judgement = router.judge(one.question)
+        said = {"unified": router.answers("unified", [one], short)[0], one.category: router.answers(one.category, [one], long)[0]}
+        said["base"] = router.answers("base", [one], short)[0]
+        yield Row(one, experts[one.category, one.id].expert_facts, judgement, complexity(judgement, one.question), said)
+
+
+def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettings) -> tuple[float, float]:
+    """The share of questions the policy escalates and the recall it reaches."""
+    escalated, quality = 0, 0.0
+    for row in rows:
+        share = _confidence(router, "unified", row.said["unified"])
+        after = policy.after(_ROUTE, row.judgement, row.complexity, share, router.trained, settings)
+        model = "unified"
+        if after.step == "hand over":
+            names = [after.model] if after.trigger == "complexity" else policy.candidates(row.judgement, router.trained)
+            heard = {name: _early(router, name, row.said[name]) for name in names if name in row.said}
+            chosen = after.model if after.trigger == "complexity" else policy.likeliest(share, heard)
+            model = chosen if chosen in row.said else "unified"
+        escalated += model not in policy.DEFAULTS
+        quality += row.gain(model)
+    return escalated / len(rows), quality / len(rows)
+
+
+def _confidence(router: Router, model: str, said: Said) -> float | None:
+    found = router.calibrations[model]
+    return found.whole.value(said.features) if found else None
+
+
+def _early(router: Router, model: str, said: Said) -> float | None:
+    found = router.calibrations[model]
+    return found.early.value(said.early) if found else None
+
+
+def _result(generator: Any) -> Any:
+    while True:
+        try:
+            next(generator)
+        except StopIteration as over:
+            return over.value
+
+
+_ROUTE = Route("unified", None, "")
+PARTS: dict[str, Callable[[Router, int], Iterator[dict[str, Any]]]] = {
+    "category": category,
+    "confidence": calibration,
+    "curve": curve,
+    "everyday": everyday,
+    "overhead": overhead,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
