@@ -70,12 +70,10 @@ def main() -> None:
     root = places.resolve(given.root)
     path, _ = held_out_rows.best_file(root, "unified")
     asked = [one for one in held_out_rows.load(path, "unified") if len(one.messages) == 2]
-    figures = {
-        "rows": given.rows,
-        "tokens": given.tokens,
-        **adapters(root, held_out_rows.choose(asked, given.rows), given.tokens, given.engine),
-        **batches(root, held_out_rows.choose(asked, given.prompts), given.tokens),
-    }
+    figures = {"rows": given.rows, "tokens": given.tokens, **batches(root, held_out_rows.choose(asked, given.prompts), given.tokens)}
+    # A run that is cut short has said what it measured so far.
+    print(json.dumps(figures), file=sys.stderr, flush=True)
+    figures |= adapters(root, held_out_rows.choose(asked, given.rows), given.tokens, given.engine)
     print(json.dumps(figures, indent=2) if given.json else "\n".join(f"{name}: {value}" for name, value in figures.items()))
 
 
