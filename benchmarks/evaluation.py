@@ -122,7 +122,7 @@ def linked(root: Paths, folder: Path) -> Paths:
 
 
 def batches(root: Paths, asked: list[Asked], tokens: int) -> dict[str, Any]:
-    """The same prompts in batches and one by one on transformers; every answer is as long as allowed, so both do the same work."""
+    """The same prompts in batches and one by one on transformers; a row of a batch that has ended still costs its share."""
     settings = configuration.load(root)
     engine = engines.make("hf", engines.base_of(settings, root), settings, root)
     prompts = [engine.format.encode(one.messages) for one in asked]
