@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from assistant.chat.reader import TRIAL as TRIAL_QUESTION
 from assistant.chat.reader import Reader
-from assistant.chat.residents import Residents
+from assistant.chat.residents import Prompt, Residents
 from assistant.core import settings as configuration
 from assistant.core.errors import ModelError, PZ2Error
 from assistant.core.events import Checked, Event, Notice, Step, Switched
@@ -156,7 +156,7 @@ class Live:
         except ModelError:
             return None
 
-    def ahead(self, models: Sequence[str], prompt: tuple[str, list[int]] | None = None) -> None:
+    def ahead(self, models: Sequence[str], offered: Prompt | None = None, spoken: Prompt | None = None) -> None:
         """Load the live versions of models that are likely to be needed, in the background between two turns."""
         wanted = {}
         for model in models:
@@ -168,7 +168,7 @@ class Live:
             if adapter is not None and not (self._on_llama() and engines.transformers_only(adapter.folder)):
                 wanted[model] = adapter
         if self.ready and self._engine is not None:
-            self.residents.ahead(self._engine, wanted, prompt)
+            self.residents.ahead(self._engine, wanted, offered, spoken)
 
     def try_version(self, model: str, version: str) -> str:
         """Load a version beside the others and let it say a few words; returns them. A version that cannot is a ModelError."""

@@ -11,6 +11,8 @@ from assistant.engine.base import Engine
 from assistant.router import usage
 
 MB = 1_000_000
+# An adapter's key (None: the bare base) and token ids for it to read.
+Prompt = tuple[str | None, list[int]]
 
 
 class Residents:
@@ -23,6 +25,8 @@ class Residents:
         self._turn = threading.Lock()
         self._leave = threading.Event()
         self._ahead: threading.Thread | None = None
+        # Whether the engine has lost what it had read, because its adapters changed.
+        self._cold = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -60,12 +64,15 @@ class Residents:
             self._adapters = {model: adapter}
         return False
 
-    def ahead(self, engine: Engine, wanted: dict[str, Adapter], prompt: tuple[str, list[int]] | None, pinned: Iterable[str] = ()) -> None:
-        """Load in the background what is likely to be needed, the likeliest first; let a model read a prompt it will probably be asked."""
+    def ahead(self, engine: Engine, wanted: dict[str, Adapter], offered: Prompt | None = None, spoken: Prompt | None = None) -> None:
+        """Load in the background what is likely to be needed, the likeliest first.
+
+        ``offered``: a model reads the question that it will probably be asked. ``spoken``: the conversation so far, which its model reads
+        again when loading has emptied the engine's cache.
+        """
         if self._ahead is not None and self._ahead.is_alive():
             return
-        pins = {"unified", *pinned}
-        self._ahead = threading.Thread(target=self._load_ahead, args=(engine, wanted, prompt, pins), name="ahead", daemon=True)
+        self._ahead = threading.Thread(target=self._load_ahead, args=(engine, wanted, offered, spoken), name="ahead", daemon=True)
         self._ahead.start()
 
     def put_back(self, engine: Engine, before: dict[str, Adapter]) -> None:
@@ -85,21 +92,25 @@ class Residents:
         self._leave.clear()
         self._adapters, self._ahead = {}, None
 
-    def _load_ahead(self, engine: Engine, wanted: dict[str, Adapter], prompt: tuple[str, list[int]] | None, pins: set[str]) -> None:
+    def _load_ahead(self, engine: Engine, wanted: dict[str, Adapter], offered: Prompt | None, spoken: Prompt | None) -> None:
         with self._turn:
             if self._leave.is_set():
                 return
             merged = {**self._adapters, **wanted}
             order = list(dict.fromkeys([*wanted, *reversed(list(self._adapters))]))
-            kept = usage.keep(order, _sizes(merged), self._budget_mb() * MB, pins)
+            kept = usage.keep(order, _sizes(merged), self._budget_mb() * MB, {"unified"})
             # Used longest ago first: what is only likely stands before what was used.
             chosen = {name: merged[name] for name in dict.fromkeys([*wanted, *self._adapters]) if name in kept}
             try:
                 if set(chosen.values()) != set(self._adapters.values()):
                     self._set(engine, chosen)
-                if prompt is not None and prompt[0] in {adapter.key for adapter in self._adapters.values()}:
-                    for _ in engine.stream(prompt[1], prompt[0], Sampling(max_tokens=1), self._leave.is_set):
-                        pass
+                # transformers keeps nothing of what it has read.
+                ready = {None, *(adapter.key for adapter in self._adapters.values())} if engine.name != "hf" else set()
+                for key, prompt in [*([spoken] if spoken and self._cold else []), *([offered] if offered else [])]:
+                    if key in ready:
+                        for _ in engine.stream(prompt, key, Sampling(max_tokens=1), self._leave.is_set):
+                            pass
+                self._cold = False
             except ModelError:
                 # Only a guess failed; a broken adapter is told when it is asked for.
                 return
@@ -107,7 +118,7 @@ class Residents:
     def _set(self, engine: Engine, adapters: dict[str, Adapter]) -> None:
         # The unified model first: it has a slot of its own.
         engine.set_adapters([adapters[name] for name in sorted(adapters, key=lambda name: name != "unified")])
-        self._adapters = dict(adapters)
+        self._adapters, self._cold = dict(adapters), True
 
 
 def _sizes(adapters: dict[str, Adapter]) -> dict[str, int]:

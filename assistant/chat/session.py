@@ -259,15 +259,15 @@ class Session:
         if self.history is None:
             return
         specialists = [model for model in self.live.trained() if model not in policy.DEFAULTS]
-        last = self.turns[-1].reply.model if self.turns else None
-        likely = self._habits.wanted(specialists, last, datetime.now()) if self._habits else []
+        likely = self._habits.wanted(specialists, self.turns[-1].reply.model, datetime.now()) if self._habits else []
+        # A question of the same kind often follows.
+        same = policy.specialist_of(asked.judgement)
         prospect = self.live.prospect(self.offered) if self.offered else None
-        prompt = None
-        if prospect is not None and prospect.adapter is not None:
-            prompt = (prospect.adapter, self._prompt(prospect, turns, asked.question).ids)
-            likely = [prospect.model, *(model for model in likely if model != prospect.model)]
-        if likely:
-            self.live.ahead(likely, prompt)
+        first = [model for model in (self.offered, same) if model in specialists]
+        offered = (prospect.adapter, self._prompt(prospect, turns, asked.question).ids) if prospect else None
+        default = self.live.prospect("unified")
+        spoken = (default.adapter, self._prompt(default, self.turns, "").ids) if default else None
+        self.live.ahead(list(dict.fromkeys([*first, *likely])), offered, spoken)
 
     def _last(self) -> Turn:
         if not self.turns:

@@ -1,6 +1,6 @@
 import pytest
 
-from assistant.router.triggers import asks_for_specialist, asks_only_for_specialist, is_korean
+from assistant.router.triggers import accepts, asks_for_specialist, asks_only_for_specialist, is_korean, leans_on_the_last, named
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,38 @@ def test_a_request_with_a_question_is_that_question(text):
 
 def test_korean_is_recognised_among_english_words():
     assert is_korean("SketchUp에서 복잡한 곡면 모델링하는 고급 기법을 알려줘") and not is_korean("How do I draw a line?")
+
+
+@pytest.mark.parametrize("text", ["yes", "Yes please!", "ok", "sure, go ahead", "please do", "yes, do it", "네", "네 부탁해요", "응 해줘"])
+def test_a_yes_accepts_an_offer(text):
+    assert accepts(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "no thanks", "thanks", "yes but how do I undo it?", "아니요", "What is yes in French?", "고마워", "maybe later"]
+)
+def test_what_is_no_plain_yes_does_not(text):
+    assert not accepts(text)
+
+
+def test_a_specialist_is_called_by_its_name():
+    models = ("unified", "technical", "tax_law")
+    assert named("please ask the tax law specialist about it", models) == "tax_law"
+    assert named("use the technical model", models) == "technical"
+    assert named("기술 말고 tax law 전문가에게", models) == "tax_law"
+    assert named("tax law is a hard subject for a specialist", models) is None
+    assert named("don't ask the tax law specialist", models) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["and how do I undo it?", "what about circles?", "Why?", "does that work on a Mac?", "그럼 원은 어떻게 그려?"]
+)
+def test_a_short_follow_up_leans_on_the_question_before(text):
+    assert leans_on_the_last(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["thanks, that is it", "I feel sad today", "What is the capital of France?", "it was a long day", "오늘 날씨 어때?"]
+)
+def test_what_stands_for_itself_does_not(text):
+    assert not leans_on_the_last(text)
