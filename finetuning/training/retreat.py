@@ -139,7 +139,10 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory could not be had, on a GPU or a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"))
+    return any(
+        words in str(error).lower()
+        for words in ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "memory object")
+    )
 
 
 def let_go() -> None:

@@ -12,7 +12,7 @@ from assistant.core.errors import TrainingError
 from assistant.core.events import Checked
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Trains one step of eight rows twice: with all memory, then with little more than the process has, so that allocations truly fail.
+# Trains one step of eight rows twice: with little more memory than the process has, so that allocations truly fail, then with all.
 SCRIPT = """
 import json, sys, psutil, resource, torch
 from learning import planned, write_rows
@@ -22,7 +22,7 @@ from finetuning.training.network import with_adapter
 paths = Paths(__import__("pathlib").Path(sys.argv[1]))
 torch.set_num_threads(2)
 found = {}
-for name in ("free", "short"):
+for name in ("short", "free"):
     work, said = planned(paths, batch_size=8, max_steps=1, tokens_at_once=1_000_000)
     recipe = work.plan.recipe
     model = with_adapter(methods.load(work.base, work.paths, recipe), recipe, 1)
@@ -30,18 +30,18 @@ for name in ("free", "short"):
     trainer = sft.AnswerTrainer(
         model, work.plan, work.rows.rows, sft.tokenizer(work.base, work.chat, work.paths), work.kept, [], said.append
     )
-    if name == "short":
-        process = psutil.Process().memory_info()
-        resource.setrlimit(resource.RLIMIT_AS, (process.vms + 350_000_000, -1))
+    # Threads and kernels are there before the limit is.
+    trainer.validation_loss(work.rows.rows[:2])
+    limit = psutil.Process().memory_info().vms + 600_000_000 if name == "short" else -1
+    resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
     trainer.train()
-    weights = torch.cat([value.flatten() for key, value in model.state_dict().items() if "lora_B" in key])
     found[name] = {
         "loss": trainer.state.log_history[0]["loss"],
         "norm": trainer.state.log_history[0]["grad_norm"],
         "said": [event.text for event in said if "memory" in getattr(event, "text", "")],
         "kept": json.loads((work.kept / "retreat.json").read_text()) if (work.kept / "retreat.json").is_file() else None,
     }
-    del model, trainer, weights
+    del model, trainer
 print(json.dumps(found))
 """
 
