@@ -1,4 +1,4 @@
-"""Compare two readers of a question: the linear probe on the base's state, and label tokens that a LoRA says before its answer.
+"""Compare two readers of a question: the probe on the base's state, and label tokens that a LoRA says before its answer.
 
     python benchmarks/classifier.py [--root DIR] [--seconds 200] [--public DIR] [--rows N] [--probe FILE] [--json]
 
