@@ -43,13 +43,15 @@ def train(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> b
     stop = _together(stop)
     work = load(paths, settings, run, say, stop)
     outcome = finish.kept(work)
-    if outcome is None and not stop():
+    learns = outcome is None and not stop()
+    if learns:
         outcome = learn(work)
-        processes.end()
-        if outcome is not None and processes.is_first():
-            let_go()
-            outcome = finish.on_the_live_base(work, outcome) if work.plan.recipe.quantised else outcome
-            finish.keep(work, outcome)
+    # What follows the training is the first process's alone.
+    processes.end()
+    if learns and outcome is not None and processes.is_first():
+        let_go()
+        outcome = finish.on_the_live_base(work, outcome) if work.plan.recipe.quantised else outcome
+        finish.keep(work, outcome)
     if outcome is None:
         step = _step(work.kept)
         say(
