@@ -87,7 +87,7 @@ class LlamaEngine:
             closing.set()
             worker.join()
 
-    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
+    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool = True) -> list[Generated]:
         """Whole answers, one after the other."""
         answers = []
         for prompt in prompts:
@@ -132,6 +132,8 @@ class LlamaEngine:
                 for token in _tokens(event, self.format.end_id):
                     items.put(token)
             except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+                # Whose words the shared slot holds is not known any more.
+                self._sharing = None
                 items.put(error)
                 return True
             return stop()

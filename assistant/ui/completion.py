@@ -54,6 +54,11 @@ class CommandWords(Completer):
         match param.name:
             case "model":
                 return [(name, "") for name in model_names(store)]
+            case "key":
+                # YAML is read only here; the first prompt does not wait for it.
+                from assistant.chat.configure import keys
+
+                return [(item.name, item.meaning) for item in keys(self._paths)]
             case "version":
                 return [(version, "") for version in store.versions(words[0])] if words else []
             case "run":

@@ -62,3 +62,7 @@ def test_model_and_save_complete_names_and_files(complete, tmp_path):
 @pytest.mark.parametrize("line", ["ft: nonsense ", "nonsense: x", "ft: train unified --seed ", "ft: status "])
 def test_where_nothing_is_known_nothing_is_offered_or_only_flags(complete, line):
     assert [option for option in complete(line) if not option.startswith("--")] == []
+
+
+def test_tab_completes_the_names_of_settings(complete):
+    assert complete("ft: settings router.con") == ["router.confidence"]

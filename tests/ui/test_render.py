@@ -78,6 +78,20 @@ def test_a_superseded_draft_stays_and_says_that_it_is_one():
     assert text.index("Short draft.") < text.index("a first draft") < text.index("Long answer.")
 
 
+@pytest.mark.parametrize("show", [drawn, printed])
+def test_between_a_draft_and_the_better_answer_stands_why(show):
+    draft = (RouteChosen("unified", None, "qna", None, ""), TextDelta("Short draft."))
+    reason = "its complexity is 75%, above 60%, so the technical specialist answers"
+    better = (
+        RouteChosen("technical", "0001", "technical", "complexity", reason),
+        TextDelta("Long answer."),
+        TurnDone(reply("Long answer.")),
+    )
+    text = show(*draft, *better)
+    assert f"(a first draft: {reason})" in " ".join(text.split())
+    assert text.index("Short draft.") < text.index("(a first draft") < text.index("Long answer.")
+
+
 def test_progress_ends_as_one_line_with_its_figures_and_the_loss_curve():
     steps = [Progress(step, 4, "steps", {"loss": 3.0 / step, "tokens/s": 480.0}, 4.0 - step) for step in range(1, 5)]
     last = drawn(*steps).splitlines()[-2:]
