@@ -215,6 +215,21 @@ COMMANDS: tuple[Command, ...] = (
         needs_torch=True,
     ),
     Command(
+        "synthesize",
+        "let a model write training data itself, and keep the good rows",
+        "finetuning.synthetic.command:run",
+        (
+            Param("stage", "only this stage (default: all)", choices=("all", "raw", "filtered", "files"), default="all"),
+            Param("rows", "how many raw rows to write; more than are there: it goes on", "int", default=1500),
+            Param("seed", "the number that fixes every choice", "int", default=42),
+            Param("teacher", "a stronger model instead of the base: an OpenAI-compatible address, as http://127.0.0.1:8000"),
+            Param("teacher_model", "what the teacher calls its model"),
+            Param("fresh", "throw away what the stage wrote before", "flag"),
+        ),
+        (MenuItem(15, "Synthesize: training data that a model writes itself"),),
+        needs_torch=True,
+    ),
+    Command(
         "jobs",
         "training runs: list, follow, resume, cancel or delete",
         "finetuning.training.commands:jobs",

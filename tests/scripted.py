@@ -33,6 +33,10 @@ class ScriptedFormat:
         """An answer and its end."""
         return [*map(ord, text), self.CLOSE]
 
+    def encode_open(self, system: str) -> list[int]:
+        """A conversation up to where its user begins to write."""
+        return [self.OPEN, *map(ord, f"system\n{system}"), self.CLOSE, self.OPEN, *map(ord, "user\n")]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The letters."""
         return "".join(chr(number) for number in ids if number <= 0x10FFFF)
@@ -80,7 +84,7 @@ class ScriptedEngine:
         finally:
             self.closed += not whole
 
-    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
+    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool = True) -> list[Generated]:
         """Whole answers."""
         answers = []
         for prompt in prompts:

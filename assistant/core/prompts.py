@@ -57,6 +57,9 @@ class ChatFormat(Protocol):
     def encode_answer(self, text: str) -> list[int]:
         """An answer as it is trained: its tokens and the end of the turn."""
 
+    def encode_open(self, system: str) -> list[int]:
+        """A conversation up to where its user begins to write."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Token ids as text, special tokens left out."""
 
@@ -99,6 +102,10 @@ class ChatML:
     def encode_answer(self, text: str) -> list[int]:
         """An answer's tokens and the end of the turn."""
         return [*self._plain(text), self.end_id]
+
+    def encode_open(self, system: str) -> list[int]:
+        """A conversation up to where its user begins to write: what follows is a question of the model's own."""
+        return [*self.encode([Message("system", system)], answer=False), self.start_id, *self._plain("user\n")]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Token ids as text."""

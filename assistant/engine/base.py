@@ -51,8 +51,8 @@ class Engine(Protocol):
     def stream(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling, stop: Stop) -> Iterator[Token]:
         """The answer's tokens as they come, the end token left out. ``adapter`` is a resident key, None the bare base."""
 
-    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
-        """Whole answers, in the order of the prompts."""
+    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool = True) -> list[Generated]:
+        """Whole answers, in the order of the prompts; without ``scored`` an engine may leave the log-probabilities out."""
 
     def embed(self, prompt: Sequence[int]) -> list[float]:
         """The bare base's last hidden state at the last token, scaled to length 1."""

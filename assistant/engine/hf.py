@@ -83,13 +83,16 @@ class HfEngine:
             shown += piece
             yield Token(token, piece, logprob, top)
 
-    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
-        """Whole answers, decoded together in batches of prompts of like length; greedy unless the temperature is above 0."""
+    def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool = True) -> list[Generated]:
+        """Whole answers, decoded together in batches of prompts of like length; greedy unless the temperature is above 0.
+
+        Without ``scored`` there are no log-probabilities, and the logits of a batch (0.8 GB at 256 tokens) are not kept.
+        """
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: list[Generated | None] = [None] * len(prompts)
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
-            for index, answer in zip(chosen, self._together([prompts[i] for i in chosen], adapter, sampling), strict=True):
+            for index, answer in zip(chosen, self._together([prompts[i] for i in chosen], adapter, sampling, scored), strict=True):
                 answers[index] = answer
         return [answer for answer in answers if answer is not None]
 
@@ -137,7 +140,7 @@ class HfEngine:
             raise ModelError("The engine was released.", "This is a fault of PZ2; please report it.")
         return self._networks
 
-    def _together(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling) -> list[Generated]:
+    def _together(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool) -> list[Generated]:
         (model, trained), width, end = self._there.select(adapter), max(map(len, prompts)), self.format.end_ids
         ids = torch.full((len(prompts), width), end[0], device=self.device)
         mask = torch.zeros_like(ids)
@@ -155,7 +158,7 @@ class HfEngine:
                 eos_token_id=list(end),
                 pad_token_id=end[0],
                 repetition_penalty=sampling.repeat_penalty,
-                output_logits=True,
+                output_logits=scored,
                 return_dict_in_generate=True,
                 **choice,
             )
@@ -164,7 +167,7 @@ class HfEngine:
             # What begins with embeddings comes back without its prompt.
             tokens = out.sequences[row, width if trained is None else 0 :].tolist()
             length = next((place for place, token in enumerate(tokens) if token in end), len(tokens))
-            shares = [torch.log_softmax(out.logits[place][row].float(), dim=-1) for place in range(length)]
+            shares = [torch.log_softmax(out.logits[place][row].float(), dim=-1) for place in range(length if scored else 0)]
             logprobs = tuple(float(share[token]) for share, token in zip(shares, tokens, strict=False))
             stopped = "end" if length < len(tokens) else "length"
             answers.append(

@@ -43,6 +43,13 @@ class TemplateFormat:
         """An answer's tokens and the end of the turn."""
         return [*self.tokenizer.encode(self._harmless(text), add_special_tokens=False), self.end_ids[0]]
 
+    def encode_open(self, system: str) -> list[int]:
+        """A conversation up to where its user begins to write: what follows is a question of the model's own."""
+        messages = [Message("system", self._harmless(system)), Message("user", PLACE)]
+        written = messages if self._takes_system else _without_system(messages)
+        plain = [{"role": message.role, "content": message.content} for message in written]
+        return self.tokenizer.encode(_written(self.tokenizer, plain).partition(PLACE)[0], add_special_tokens=False)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Token ids as text."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)

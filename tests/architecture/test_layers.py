@@ -21,6 +21,8 @@ ALSO = {
     # Judging a live model means asking it the way the chat does.
     "finetuning.training": ("assistant.engine", "assistant.router", "assistant.chat"),
     "finetuning.evaluation": ("assistant.engine", "assistant.router", "assistant.chat"),
+    # The base writes the rows, and the classifier says what they are about.
+    "finetuning.synthetic": ("assistant.engine", "assistant.chat"),
     # Scripts are doors like main.py.
     "finetuning.scripts": ("assistant",),
     "finetuning.api": ("assistant",),

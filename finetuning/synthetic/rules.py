@@ -1,0 +1,159 @@
+"""When a written row is kept: pure rules, each with a name; a row and the limits in, the reason against it out ("" when there is none)."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from assistant.core.facts import normalise
+from finetuning.data.audit import script_of
+from finetuning.synthetic.config import SyntheticConfig
+
+Row = dict[str, Any]
+Rule = Callable[[Row, SyntheticConfig], str]
+# Texts with fewer words are too short to tell a language by its common words.
+TELLING_WORDS = 8
+# Below this an answer is too short to repeat itself.
+REPEATING_WORDS = 12
+
+_TEMPLATE = re.compile(
+    r"<\|[^|<>]{1,30}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|</?think>"
+    r"|^\s*(?:User|Assistant|System|Human|AI)\s*:|^\s*#{2,}\s*(?:Instruction|Response|Input)\b",
+    re.MULTILINE,
+)
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z']+")
+_REFUSAL = re.compile(
+    r"\bas an? (?:large |helpful )?(?:ai|artificial intelligence)\b(?: language)?(?: model| assistant)?"
+    r"|\bi(?:'m| am) (?:just |only )?(?:an? )?(?:ai\b|language model|(?:helpful |digital |virtual |technical )*assistant\b|smollm)"
+    r"|\bi(?:'m| am) (?:sorry|afraid|unable)\b.{0,60}\b(?:can(?:no|')t|cannot|unable|not able|don't|do not|can not|assist|help)"
+    r"|\bi (?:cannot|can't|can not|am not able to|am unable to) (?:assist|help|provide|answer|fulfil|comply|access|browse|see|open)"
+    r"|\bmy (?:knowledge|training) (?:cutoff|data)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# What an assistant says, where a user should have spoken.
+_ROLE_SWAPPED = re.compile(
+    r"\A(?:(?:hi|hello|hey|sure|of course|certainly|absolutely|great|welcome|yes)[!,. ]+)*"
+    r"(?:how (?:can|may) i (?:help|assist)|what can i (?:help|do for)"
+    r"|i(?:'m| am| will be|'d be| would be) (?:here|happy|glad|ready) to (?:help|assist)|(?:i )?(?:can|will|'ll) (?:help|assist) you"
+    r"|here(?:'s| is| are) (?:a|an|the|some|your)|sure[!,]|of course[!,]|certainly[!,]|you are a|thank you for (?:your|asking|reaching))",
+    re.IGNORECASE,
+)
+# A request that speaks of material which is not there.
+_MISSING = re.compile(
+    r"\b(?:the (?:following|given|above|provided|attached|text below)"
+    r"|this (?:text|passage|article|paragraph|sentence|code|image|picture|document))\b",
+    re.IGNORECASE,
+)
+_CLOSED = re.compile(r"[.!?…:;)\]}>\"'”’»*_`|\d]\s*\Z|\A\S+\Z")
+_LIST = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+\S")
+_OPEN_END = re.compile(r"(?:[,:;(\[{–-]|\b(?:and|or|the|a|an|of|to|in|with|for|that|which|is|are|because|but))\s*\Z", re.IGNORECASE)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_COMMON = _words(
+    "the a an and or but if of to in on at by for from with as is are was were be been am do does did have has had will would "
+    "can could should may might this that these those it its i you he she we they my your his her our their me him them what "
+    "which who when where why how not no yes there here so than then about into over after before up down out more most some "
+    "any all each other one two also just use make need want like "
+)
+
+
+def template(row: Row, limits: SyntheticConfig) -> str:
+    """Marks of a chat template, or a turn of a conversation inside a text."""
+    for name in ("instruction", "response"):
+        if found := _TEMPLATE.search(row[name]):
+            return f"the {name} holds '{found[0].strip()}'"
+    return ""
+
+
+def length(row: Row, limits: SyntheticConfig) -> str:
+    """Too few or too many words."""
+    for name, least, most in (
+        ("instruction", limits.min_instruction_words, limits.max_instruction_words),
+        ("response", limits.min_answer_words, limits.max_answer_words),
+    ):
+        words = len(row[name].split())
+        if not least <= words <= most:
+            return f"the {name} has {words} words; {least} to {most} are kept"
+    return ""
+
+
+def language(row: Row, limits: SyntheticConfig) -> str:
+    """Not English: other letters, or too few of English's common words outside code."""
+    for name in ("instruction", "response"):
+        text = _CODE.sub(" ", row[name])
+        script = script_of(text)
+        if script not in ("Latin", ""):
+            return f"the {name} is written in {script} letters"
+        words = [word.casefold() for word in _WORD.findall(text)]
+        share = sum(word in _COMMON for word in words) / len(words) if words else 1.0
+        if len(words) >= TELLING_WORDS and share < limits.min_english:
+            return f"the {name} has {share:.0%} common English words, below {limits.min_english:.0%}"
+    return ""
+
+
+def repetition(row: Row, limits: SyntheticConfig) -> str:
+    """The same again: lines, sentences, groups of three words, or the request itself as its answer."""
+    if normalise(row["response"]) == normalise(row["instruction"]):
+        return "the response is the instruction again"
+    for name in ("instruction", "response"):
+        pieces = [normalise(piece) for piece in re.split(r"\n+|(?<=[.!?])\s+", row[name])]
+        line, times = Counter(piece for piece in pieces if len(piece.split()) > 2).most_common(1)[0] if any(pieces) else ("", 0)
+        if line and times > limits.max_same_line:
+            return f"the {name} says “{line[:40]}” {times} times"
+        words = normalise(row[name]).split()
+        groups = list(zip(words, words[1:], words[2:], strict=False))
+        if len(words) >= REPEATING_WORDS and (share := len(set(groups)) / len(groups)) < limits.min_distinct:
+            return f"{share:.0%} of the {name}'s groups of three words differ, below {limits.min_distinct:.0%}"
+    return ""
+
+
+def refusal(row: Row, limits: SyntheticConfig) -> str:
+    """A refusal, talk about being a machine, or an assistant's words where a user should ask."""
+    for name in ("instruction", "response"):
+        if found := _REFUSAL.search(row[name]):
+            return f"the {name} says “{' '.join(found[0].split())[:60]}”"
+    if found := _ROLE_SWAPPED.search(row["instruction"]):
+        return f"the instruction begins like an assistant: “{found[0].strip()[:60]}”"
+    return ""
+
+
+def completeness(row: Row, limits: SyntheticConfig) -> str:
+    """Cut off, without its end, with an open block of code, or about material that is not there."""
+    for name in ("instruction", "response"):
+        if not row[f"{name}_ended"]:
+            return f"the {name} was cut off"
+        text = row[name].rstrip()
+        if text.count("```") % 2:
+            return f"the {name} leaves a block of code open"
+        if _OPEN_END.search(text):
+            return f"the {name} breaks off after “{text[-30:]}”"
+    last = row["response"].rstrip().splitlines()[-1] if row["response"].strip() else ""
+    if last and not _CLOSED.search(last) and not _LIST.match(last):
+        return f"the response has no end: “{last[-40:]}”"
+    if (found := _MISSING.search(row["instruction"])) and len(row["instruction"].split()) < 25 and "\n" not in row["instruction"].strip():
+        return f"the instruction speaks of “{found[0]}”, which is not there"
+    return ""
+
+
+# In this order; the first that speaks is the reason a row is counted under.
+RULES: dict[str, Rule] = {
+    "template": template,
+    "length": length,
+    "language": language,
+    "refusal": refusal,
+    "completeness": completeness,
+    "repetition": repetition,
+}
+
+
+def judge(row: Row, limits: SyntheticConfig) -> tuple[str, str]:
+    """The first rule against a row and its reason; two empty texts when it is kept."""
+    for name, rule in RULES.items():
+        if reason := rule(row, limits):
+            return name, reason
+    return "", ""
