@@ -49,6 +49,8 @@ def train(
         yield Failed(f"The training was not started: {problems} against it.", "Put right what is marked above, then train again.")
         yield Finished(2)
         return
+    if together[0] > (rows := found.plan.recipe.batch_size):
+        yield Notice(f"{together[0]} processes share batches of {rows} rows: some will be idle.", "warning")
     version = Store(paths).reserve(model, plan.to_json(found.plan))
     run = runs.create(paths, model, version, found.plan.hash, promote, *together, trackers_asked)
     yield from _launched(context, run, detach)

@@ -201,7 +201,8 @@ class AnswerTrainer(InParts, SFTTrainer):
 
     def _keep(self, staging: Path) -> None:
         name = f"checkpoint-{self.state.global_step}"
-        for path in (staging / name).iterdir():
+        # Divided weights lie in folders of their own.
+        for path in filter(Path.is_file, (staging / name).rglob("*")):
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(self._folder / name, ignore_errors=True)

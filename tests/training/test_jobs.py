@@ -282,3 +282,10 @@ def test_a_trainer_that_cannot_start_is_reported_with_its_log(ready, monkeypatch
 def test_the_window_that_trains_loads_no_torch():
     code = "import sys; import finetuning.training.commands; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_more_processes_than_rows_of_a_batch_are_remarked_on(ready, trainers):
+    trainers.script = "finish"
+    events = go(ready, "train", "unified", "--processes", "9", "--batch_size", "4")
+    assert any("9 processes share batches of 4 rows: some will be idle." in event.text for event in events if isinstance(event, Notice))
+    assert runs.newest(ready.paths, None).run.processes == 9
