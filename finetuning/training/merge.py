@@ -5,12 +5,14 @@ import logging
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TQDM_DISABLE", "1")
 # Its note on an optional kernel would land in the middle of the screen.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
@@ -82,10 +84,13 @@ def _network(source: Source, paths: Paths) -> Any:
             del network.config.quantization_config
     else:
         network = hf.load_base(source.base, paths).float()
-    model = PeftModel.from_pretrained(network, str(source.folder))
-    if model.active_peft_config.is_prompt_learning:
-        raise ModelError("Trained prompts cannot be merged into weights.", "Use --format adapter.")
-    return model.merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        # Of libraries, about their own future.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = PeftModel.from_pretrained(network, str(source.folder))
+        if model.active_peft_config.is_prompt_learning:
+            raise ModelError("Trained prompts cannot be merged into weights.", "Use --format adapter.")
+        return model.merge_and_unload(safe_merge=True)
 
 
 def _save_tokenizer(source: Source, paths: Paths, folder: Path) -> Any:
