@@ -16,7 +16,7 @@ from assistant.core.events import Event, Notice, RouteChosen, TurnDone
 from assistant.core.paths import Paths
 from assistant.core.text import clean
 from assistant.core.values import Judgement, Reply, Route, Sampling
-from assistant.router import policy, triggers, usage
+from assistant.router import korean, policy, triggers, usage
 from assistant.router.complexity import complexity
 from assistant.router.policy import Next
 
@@ -220,7 +220,8 @@ class Session:
 
     def _judged(self, question: str, turns: Sequence[Turn]) -> Judgement | None:
         """What the classifier makes of a question; one that leans on the question before it is read together with that."""
-        alone = self.live.judge(question)
+        by_words = korean.read(question) if triggers.is_korean(question) and self.live.settings.base == "embedded" else None
+        alone = by_words or self.live.judge(question)
         before = turns[-1].reply if turns else None
         if alone is None or before is None or before.question == question or before.category not in policy.SPECIALISTS:
             return alone

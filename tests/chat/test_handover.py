@@ -223,3 +223,11 @@ def test_a_named_specialist_alone_is_asked_the_question_before(session, trained)
 def test_a_pinned_base_is_the_untouched_base(session, trained):
     session.pinned = "base"
     assert asked(session, "Which menu is it in?")[0].model == "base"
+
+
+def test_a_korean_question_is_read_by_its_words_where_the_base_knows_no_korean(session, trained):
+    trained.judgement = UNSURE
+    reply, _, _ = asked(session, "오늘 날씨 어때?")
+    assert (reply.model, reply.category) == ("unified", "general")
+    reply, _, _ = asked(session, "SketchUp에서 복잡한 곡면 모델링하는 고급 기법을 알려줘")
+    assert (reply.model, reply.trigger) == ("technical", "complexity")
