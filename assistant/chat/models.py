@@ -57,7 +57,8 @@ def facts(context: Context) -> dict[str, Any]:
     base, engine, fault = settings.base, None, None
     try:
         found = engines.base_of(settings, paths)
-        base, engine = found.name, engines.engine_name(settings, found)
+        folders = [store.version_folder(item["model"], item["live"]) for item in models if item["live"]]
+        base, engine = found.name, engines.engine_at_start(settings, found, folders)
     except PZ2Error as error:
         fault = f"{error.what} {error.fix}"
     trained = [item["model"] for item in models if item["live"]]

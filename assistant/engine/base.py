@@ -117,6 +117,14 @@ def engine_for(settings: Settings, base: Base, folders: Sequence[Path]) -> str:
     return "hf"
 
 
+def engine_at_start(settings: Settings, base: Base, folders: Sequence[Path]) -> str:
+    """The engine that a chat with these live versions begins with; a version that cannot be run there has to be replaced at its turn."""
+    try:
+        return engine_for(settings, base, folders)
+    except ModelError:
+        return engine_name(settings, base)
+
+
 def make(name: str, base: Base, settings: Settings, paths: Paths) -> Engine:
     """The engine of that name, loaded with the base alone."""
     if name == "llama":

@@ -4,7 +4,9 @@ import pytest
 
 from assistant.chat import live as lives
 from assistant.chat.live import go_live
+from assistant.chat.models import facts
 from assistant.core import files
+from assistant.core.commands import Context
 from assistant.core.errors import ModelError
 from assistant.core.events import Notice
 from assistant.engine.base import Base, engine_for, transformers_only
@@ -112,3 +114,13 @@ def test_a_chat_begins_on_transformers_when_a_live_version_needs_it(trained, liv
     assert live._first_engine() == "llama"
     live.store.make_live("qna", "0001")
     assert live._first_engine() == "hf"
+
+
+def test_status_names_the_engine_that_the_live_versions_need(trained, live, paths, monkeypatch):
+    monkeypatch.setattr(lives.engines, "base_of", lambda settings, paths: BASE)
+    assert facts(Context(paths))["engine"] == "llama"
+    trained("qna", peft_type="IA3")
+    live.store.make_live("qna", "0001")
+    assert facts(Context(paths))["engine"] == "hf"
+    monkeypatch.setattr(lives.engines, "installed", lambda package: False)
+    assert facts(Context(paths))["engine"] == "llama"
