@@ -27,6 +27,7 @@ class TemplateFormat:
         self.tokenizer = tokenizer
         self.borrowed = borrowed
         self._takes_system = _takes_system(tokenizer)
+        self._marks = tuple(dict.fromkeys((*_specials(tokenizer).values(), *MARKERS)))
         end = _end_of_turn(tokenizer)
         self.end_ids: tuple[int, ...] = tuple(dict.fromkeys((end, tokenizer.eos_token_id)))
 
@@ -55,7 +56,7 @@ class TemplateFormat:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def _harmless(self, text: str) -> str:
-        for special in dict.fromkeys((*self.tokenizer.all_special_tokens, *MARKERS)):
+        for special in self._marks:
             text = text.replace(special, f"{special[0]} {special[1:]}")
         return text
 
@@ -112,8 +113,14 @@ def _end_of_turn(tokenizer: Any) -> int:
     except TemplateError:
         return tokenizer.eos_token_id
     rest = written.rpartition(PLACE)[2]
-    special = [token for token in tokenizer.encode(rest, add_special_tokens=False) if token in tokenizer.all_special_ids]
-    return special[0] if special else tokenizer.eos_token_id
+    specials = _specials(tokenizer)
+    return next((token for token in tokenizer.encode(rest, add_special_tokens=False) if token in specials), tokenizer.eos_token_id)
+
+
+def _specials(tokenizer: Any) -> dict[int, str]:
+    """Every special token by its id; those that only a template knows (Llama 3's turns) have no name in the tokenizer."""
+    named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return named | {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def _written(tokenizer: Any, messages: list[dict[str, str]]) -> str:
