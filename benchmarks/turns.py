@@ -1,7 +1,7 @@
 """A thousand turns with random switches, loads, failures and Ctrl-C: no leak, no wrong adapter, every model as on a cold engine at the end.
 
-Needs a root whose models have live versions. Each model's first words to each question are taken from a fresh engine first; then the turns run
-in one process with room for two adapters, and each answer must begin as its own model's does.
+Needs a root whose models have live versions. Each model's first words to each question are taken from a fresh engine first; then the
+turns run in one process with room for two adapters, and each answer must begin as its own model's does.
 
 usage: python benchmarks/turns.py --root DIR [--turns 1000] [--tokens 8]
 """

@@ -87,11 +87,11 @@ def candidates(judgement: Judgement | None, trained: Collection[str]) -> list[st
 def likeliest(draft: float | None, others: Mapping[str, float | None]) -> str | None:
     """Who of the others takes over from a draft that is right with ``draft``: the likeliest, when it is likelier than the draft.
 
-    One without a calibration is taken only when it is the first of them and nobody else has one either.
+    A specialist without a calibration is taken only when nobody else has one either, the untouched base never.
     """
     known = {model: share for model, share in others.items() if share is not None}
     if not known:
-        return next(iter(others), None)
+        return next((model for model in others if model != "base"), None)
     best = max(known, key=lambda model: known[model])
     return best if draft is None or known[best] > draft else None
 

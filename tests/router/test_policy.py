@@ -1,4 +1,11 @@
-from assistant.core.values import Judgement
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.core.settings import RouterSettings
+from assistant.core.values import Judgement, Route
+from assistant.router.policy import KEEP, after, candidates, likeliest
 from assistant.router.policy import first as decide
 from assistant.router.repetition import loop_length
 
@@ -34,3 +41,71 @@ def test_a_loop_is_found_whatever_its_length_and_a_list_is_not():
     assert loop_length(list(range(40)) * 3) == 80
     assert loop_length([1, 2, 3, 4, 5, 1, 2, 6, 7]) == 0
     assert loop_length([9, 9, 9, 1]) == 0
+
+
+SETTINGS = RouterSettings()
+DEFAULT = Route("unified", None, "")
+shares = st.floats(0.01, 0.99)
+
+
+def judgements():
+    def make(values):
+        total = sum(values)
+        probabilities = dict(zip(("qna", "technical", "general"), (value / total for value in values), strict=True))
+        best = max(probabilities, key=probabilities.get)
+        return Judgement(best if probabilities[best] >= 0.5 else "unsure", probabilities, 0.5)
+
+    return st.tuples(shares, shares, shares).map(make)
+
+
+@given(judgements(), st.none() | shares, st.none() | shares, st.sampled_from(("auto", "offer")))
+def test_general_talk_is_never_handed_over_nor_offered(judgement, complexity, confidence, escalation):
+    found = after(DEFAULT, judgement, complexity, confidence, ALL, replace(SETTINGS, escalation=escalation))
+    if max(judgement.probabilities, key=judgement.probabilities.get) == "general":
+        assert found == KEEP
+
+
+@given(judgements(), st.none() | shares, st.none() | shares)
+def test_under_offer_nothing_goes_to_a_specialist_by_itself(judgement, complexity, confidence):
+    found = after(DEFAULT, judgement, complexity, confidence, ALL, replace(SETTINGS, escalation="offer"))
+    assert found.step != "hand over" or found.model == "base"
+
+
+@given(judgements(), shares, shares)
+def test_a_surer_answer_is_never_handed_over_rather(judgement, one, other):
+    order = {"keep": 0, "offer": 1, "hand over": 2}
+    low, high = sorted((one, other))
+    steps = [after(DEFAULT, judgement, 0.1, share, ALL, SETTINGS).step for share in (low, high)]
+    assert order[steps[0]] >= order[steps[1]]
+
+
+@given(judgements(), st.none() | shares, st.none() | shares, st.sampled_from(("pinned", "request")))
+def test_what_was_asked_for_is_not_second_guessed(judgement, complexity, confidence, trigger):
+    assert after(Route("technical", trigger, ""), judgement, complexity, confidence, ALL, SETTINGS) == KEEP
+
+
+@given(judgements(), shares, shares)
+def test_nobody_takes_over_who_is_not_trained(judgement, complexity, confidence):
+    found = after(Route("base", None, ""), judgement, complexity, confidence, (), SETTINGS)
+    assert found == KEEP
+    assert after(DEFAULT, judgement, complexity, confidence, ("unified",), SETTINGS).model in (None, "base")
+
+
+def test_every_reason_carries_its_number_and_the_threshold():
+    assert after(DEFAULT, TECHNICAL, 0.57, 0.9, ALL, SETTINGS).reason == "its complexity is 57%, near the threshold of 60%"
+    assert after(DEFAULT, TECHNICAL, 0.8, 0.9, ALL, SETTINGS).reason == "its complexity is 80%, above 60%"
+    assert after(DEFAULT, TECHNICAL, 0.1, 0.41, ALL, SETTINGS).reason == "the unified model's answer is right with 41%, below 70%"
+
+
+def test_a_sure_category_leaves_the_other_specialist_out_but_never_a_domain_or_the_base():
+    assert candidates(TECHNICAL, (*ALL, "law")) == ["technical", "law", "base"]
+    assert candidates(UNSURE, (*ALL, "law")) == ["qna", "technical", "law", "base"]
+
+
+def test_the_likeliest_takes_over_and_only_when_it_is_likelier_than_the_draft():
+    assert likeliest(0.3, {"qna": 0.5, "base": 0.8}) == "base"
+    assert likeliest(0.6, {"qna": 0.5, "base": 0.4}) is None
+    assert likeliest(0.3, {"qna": None, "base": 0.5}) == "base"
+    assert likeliest(0.3, {"qna": None}) == "qna"
+    assert likeliest(0.3, {"base": None}) is None
+    assert likeliest(0.3, {}) is None
