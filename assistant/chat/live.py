@@ -48,7 +48,6 @@ class Live:
         self.residents = Residents(lambda: self.settings.router.memory_budget_mb)
         # Whether the speaker asked for last was in memory already.
         self.found = True
-        self._calibrations: dict[str, Calibration] = {}
         self._settings_stamp = _stamp(paths)
         self._announced: dict[str, str | None] = {}
         self._thread: threading.Thread | None = None
@@ -134,16 +133,11 @@ class Live:
 
     def calibration(self, speaker: Speaker) -> Calibration | None:
         """What maps this speaker's answers to probabilities on this engine; None when it was not calibrated for it."""
-        key = speaker.adapter or "base"
-        if key not in self._calibrations:
-            folder = self._paths.base if speaker.version is None else self.store.version_folder(speaker.model, speaker.version)
-            found = confidence.load(folder / confidence.FILE, self.engine.name)
-            if found is not None and speaker.version is None and found.weights != (self.base.sha256 or self.base.source):
-                found = None
-            if found is None:
-                return None
-            self._calibrations[key] = found
-        return self._calibrations[key]
+        # Read each time (a small file), so that one fitted meanwhile counts from the next answer on.
+        folder = self._paths.base if speaker.version is None else self.store.version_folder(speaker.model, speaker.version)
+        found = confidence.load(folder / confidence.FILE, self.engine.name)
+        of_another_base = found is not None and speaker.version is None and found.weights != self.base.sha256
+        return None if of_another_base else found
 
     def prospect(self, model: str) -> Speaker | None:
         """Who would answer for a model, without loading it; None when it has no sound live version."""
@@ -240,7 +234,6 @@ class Live:
         other = engines.make("hf", self.base, self.settings, self._paths)
         other.set_adapters(list(self.residents.now().values()))
         self._engine = other
-        self._calibrations.clear()
         self._told.append(_moved(model, adapter))
         engine.release()
         return other
