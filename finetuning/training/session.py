@@ -3,6 +3,7 @@
 import os
 import shutil
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
+from peft import PeftModel
 
 from assistant.core import files
 from assistant.core.errors import ModelError, TrainingError
@@ -198,7 +200,8 @@ def _start(work: Work, trainer: Any, reporter: Reporter, measured: Validations) 
     loss = None
     if work.judged:
         work.say(Step(f"Measuring the base on {len(work.judged)} validation rows"))
-        loss = trainer.validation_loss(work.judged, work.stop)
+        with _bare(trainer.model):
+            loss = trainer.validation_loss(work.judged, work.stop)
         if loss is not None:
             reporter.validated(loss, 0)
             measured.add(0, loss)
@@ -261,6 +264,12 @@ def _save_weights(trainer: Any, work: Work, part: Path) -> None:
         hf.save_tokenizer(work.base, work.chat, work.paths, part)
     model.save_pretrained(str(part), state_dict=state)
     (part / "README.md").unlink(missing_ok=True)
+
+
+def _bare(model: Any) -> AbstractContextManager[Any]:
+    """The base alone. A fresh adapter changes nothing, a fresh prompt does."""
+    prompted = isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning
+    return model.disable_adapter() if prompted else nullcontext()
 
 
 def _on() -> str:
