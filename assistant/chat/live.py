@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from assistant.chat.reader import TRIAL as TRIAL_QUESTION
 from assistant.chat.reader import Reader
@@ -18,7 +19,7 @@ from assistant.core.store import Store
 from assistant.core.values import Adapter, Judgement, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine
-from assistant.router import classifier, confidence
+from assistant.router import classifier, confidence, policy, usage
 from assistant.router.confidence import Calibration
 
 TRIAL = Sampling(max_tokens=12)
@@ -152,15 +153,7 @@ class Live:
 
     def ahead(self, models: Sequence[str], offered: Prompt | None = None, spoken: Prompt | None = None) -> None:
         """Load the live versions of models that are likely to be needed, in the background between two turns."""
-        wanted = {}
-        for model in models:
-            try:
-                adapter = self.store.live(model)
-            except ModelError:
-                continue
-            # The change to another engine is not made beside a turn.
-            if adapter is not None and not (self._on_llama() and engines.transformers_only(adapter.folder)):
-                wanted[model] = adapter
+        wanted = {model: adapter for model in models if (adapter := self._sound(model))}
         if self.ready and self._engine is not None:
             self.residents.ahead(self._engine, wanted, offered, spoken)
 
@@ -244,13 +237,26 @@ class Live:
         return news
 
     def speaker_at_start(self) -> None:
-        """Load the unified model's live version, so that the first question does not wait for it; a broken one is met at the first turn."""
-        try:
-            adapter = self.store.live("unified")
-            if adapter is not None and self._engine is not None:
-                self.residents.bring(self._engine, "unified", adapter)
-        except ModelError:
+        """Load the unified model, and who usually comes first, so that the first question waits for nobody; a broken one is met then."""
+        if self._engine is None:
             return
+        specialists = [model for model in self.trained() if model not in policy.DEFAULTS]
+        likely = usage.read(self._paths.usage).wanted(specialists, None, datetime.now())
+        found = {model: adapter for model in ("unified", *likely) if (adapter := self._sound(model))}
+        for wanted in (found, {model: adapter for model, adapter in found.items() if model == "unified"}):
+            try:
+                self.residents.begin(self._engine, wanted)
+                return
+            except ModelError:
+                continue
+
+    def _sound(self, model: str) -> Adapter | None:
+        """A model's live adapter, when the engine that runs now can load it: it is not changed for a guess."""
+        try:
+            adapter = self.store.live(model)
+        except ModelError:
+            return None
+        return None if adapter is None or (self._on_llama() and engines.transformers_only(adapter.folder)) else adapter
 
     def _system(self, model: str, version: str) -> str:
         return self.store.card(model, version).system or system_prompt(model)

@@ -45,6 +45,12 @@ class Residents:
         """Model → version of what is in memory."""
         return {model: adapter.key.rpartition("/")[2] for model, adapter in self._adapters.items()}
 
+    def begin(self, engine: Engine, adapters: dict[str, Adapter]) -> None:
+        """Load the first adapters, the most wanted first, as far as the budget goes; a broken one is a ModelError."""
+        kept = usage.keep(list(adapters), _sizes(adapters), self._budget_mb() * MB, {"unified"})
+        if kept:
+            self._set(engine, {name: adapters[name] for name in reversed(kept)})
+
     def bring(self, engine: Engine, model: str, adapter: Adapter, pinned: Iterable[str] = ()) -> bool:
         """Make an adapter ready to answer; says whether it was already. A broken one is a ModelError and changes nothing."""
         if self._adapters.get(model) == adapter:

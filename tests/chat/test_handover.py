@@ -231,3 +231,17 @@ def test_a_korean_question_is_read_by_its_words_where_the_base_knows_no_korean(s
     assert (reply.model, reply.category) == ("unified", "general")
     reply, _, _ = asked(session, "SketchUp에서 복잡한 곡면 모델링하는 고급 기법을 알려줘")
     assert (reply.model, reply.trigger) == ("technical", "complexity")
+
+
+def test_who_usually_comes_first_is_loaded_at_the_start(trained, engine, paths):
+    habits = usage.Habits()
+    for _ in range(5):
+        habits.seen("technical", None, datetime.now())
+    usage.write(paths.usage, habits)
+    fresh = type(trained)(paths, engine)
+    fresh.speaker_at_start()
+    assert {"technical", "unified"} <= set(fresh.resident())
+    engine.broken = {"technical/0001"}
+    again = type(trained)(paths, engine)
+    again.speaker_at_start()
+    assert again.resident() == {"unified": "0001"}

@@ -133,3 +133,9 @@ def test_a_thousand_turns_beside_loading_ahead_never_answer_with_a_missing_adapt
         residents.ahead(engine, {names[number % 4]: made[names[number % 4]]}, None)
     residents.clear()
     assert threading.active_count() < 10
+
+
+def test_the_first_ones_are_loaded_together_as_far_as_the_budget_goes(adapter):
+    engine, residents = CountingEngine(), Residents(lambda: 20)
+    residents.begin(engine, {name: adapter(name) for name in ("unified", "law", "tax")})
+    assert engine.loads == 1 and set(residents.versions()) == {"unified", "law"} and engine.adapters[0] == "unified/0001"
