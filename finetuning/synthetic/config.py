@@ -18,11 +18,11 @@ class SyntheticConfig:
     answer_tokens: int = 224
     answer_temperature: float = 0.6
     top_p: float = 0.95
-    min_instruction_words: int = 4
+    min_instruction_words: int = 3
     max_instruction_words: int = 80
-    min_answer_words: int = 4
-    max_answer_words: int = 300
-    min_english: float = 0.15
+    min_answer_words: int = 3
+    max_answer_words: int = 500
+    min_english: float = 0.1
     max_same_line: int = 2
     min_distinct: float = 0.6
     near_duplicate: float = 0.7

@@ -12,9 +12,12 @@ from finetuning.synthetic.config import SyntheticConfig
 Row = dict[str, Any]
 Rule = Callable[[Row, SyntheticConfig], str]
 # Texts with fewer words are too short to tell a language by its common words.
-TELLING_WORDS = 8
+TELLING_WORDS = 20
+# So many common words of another language, and more than English ones, tell that language.
+FOREIGN_WORDS = 2
 # Below this an answer is too short to repeat itself.
 REPEATING_WORDS = 12
+SHORT_LINE_WORDS = 8
 
 _TEMPLATE = re.compile(
     r"<\|[^|<>]{1,30}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|</?think>"
@@ -22,11 +25,12 @@ _TEMPLATE = re.compile(
     re.MULTILINE,
 )
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z']+")
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _REFUSAL = re.compile(
     r"\bas an? (?:large |helpful )?(?:ai|artificial intelligence)\b(?: language)?(?: model| assistant)?"
     r"|\bi(?:'m| am) (?:just |only )?(?:an? )?(?:ai\b|language model|(?:helpful |digital |virtual |technical )*assistant\b|smollm)"
-    r"|\bi(?:'m| am) (?:sorry|afraid|unable)\b.{0,60}\b(?:can(?:no|')t|cannot|unable|not able|don't|do not|can not|assist|help)"
+    r"|\bi(?:'m| am) (?:sorry|afraid)[,.]? (?:but |that )?i(?:'m| am)? ?(?:can(?:no|')t|can not|unable|not able|do(?:n't| not) have)"
+    r"|\bi(?:'m| am) (?:unable|not able) to\b"
     r"|\bi (?:cannot|can't|can not|am not able to|am unable to) (?:assist|help|provide|answer|fulfil|comply|access|browse|see|open)"
     r"|\bmy (?:knowledge|training) (?:cutoff|data)\b",
     re.IGNORECASE | re.DOTALL,
@@ -45,9 +49,11 @@ _MISSING = re.compile(
     r"|this (?:text|passage|article|paragraph|sentence|code|image|picture|document))\b",
     re.IGNORECASE,
 )
+# Material: something after a colon, in quotation marks, in code, or on a line of its own.
+_MATERIAL = re.compile(r":\s*\S|[\"“'‘`]\w.*[\"”'’`]|\n", re.DOTALL)
 _CLOSED = re.compile(r"[.!?…:;)\]}>\"'”’»*_`|\d]\s*\Z|\A\S+\Z")
 _LIST = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+\S")
-_OPEN_END = re.compile(r"(?:[,:;(\[{–-]|\b(?:and|or|the|a|an|of|to|in|with|for|that|which|is|are|because|but))\s*\Z", re.IGNORECASE)
+_OPEN_END = re.compile(r"(?:[,:;(\[{–-]|\b(?:and|or|the|a|an|of|with|because|but))\s*\Z", re.IGNORECASE)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -59,6 +65,15 @@ _COMMON = _words(
     "can could should may might this that these those it its i you he she we they my your his her our their me him them what "
     "which who when where why how not no yes there here so than then about into over after before up down out more most some "
     "any all each other one two also just use make need want like "
+)
+# Common words of German, French, Spanish, Italian, Portuguese and Dutch that are no English words.
+_FOREIGN = _words(
+    "der das und ist nicht ein eine einen von zu auf für wie kann ich sie wir warum jeden zum zur dem des sich auch "
+    "le la les un une des est et dans pour que qui sur avec pas vous je nous ce cette du au aux sont "
+    "el los las una del por para con como más está son qué cómo su sus es y o se "
+    "il di che non sono della nel gli più questo dei è "
+    "um uma não em ao das você ele ela seu sua "
+    "het een niet zijn voor deze dat wat hoe ook aan"
 )
 
 
@@ -83,16 +98,18 @@ def length(row: Row, limits: SyntheticConfig) -> str:
 
 
 def language(row: Row, limits: SyntheticConfig) -> str:
-    """Not English: other letters, or too few of English's common words outside code."""
+    """Not English: other letters, more common words of another language, or too few of English in a longer text; code aside."""
     for name in ("instruction", "response"):
         text = _CODE.sub(" ", row[name])
         script = script_of(text)
         if script not in ("Latin", ""):
             return f"the {name} is written in {script} letters"
         words = [word.casefold() for word in _WORD.findall(text)]
-        share = sum(word in _COMMON for word in words) / len(words) if words else 1.0
-        if len(words) >= TELLING_WORDS and share < limits.min_english:
-            return f"the {name} has {share:.0%} common English words, below {limits.min_english:.0%}"
+        english, foreign = (sum(word in known for word in words) for known in (_COMMON, _FOREIGN))
+        if foreign >= FOREIGN_WORDS and foreign > english:
+            return f"the {name} has {foreign} common words of another language and {english} English ones"
+        if len(words) >= TELLING_WORDS and english / len(words) < limits.min_english:
+            return f"the {name} has {english / len(words):.0%} common English words, below {limits.min_english:.0%}"
     return ""
 
 
@@ -102,9 +119,9 @@ def repetition(row: Row, limits: SyntheticConfig) -> str:
         return "the response is the instruction again"
     for name in ("instruction", "response"):
         pieces = [normalise(piece) for piece in re.split(r"\n+|(?<=[.!?])\s+", row[name])]
-        line, times = Counter(piece for piece in pieces if len(piece.split()) > 2).most_common(1)[0] if any(pieces) else ("", 0)
-        if line and times > limits.max_same_line:
-            return f"the {name} says “{line[:40]}” {times} times"
+        for line, times in Counter(piece for piece in pieces if len(piece.split()) > 2).most_common(1):
+            if times > limits.max_same_line:
+                return f"the {name} says “{line[:40]}” {times} times"
         words = normalise(row[name]).split()
         groups = list(zip(words, words[1:], words[2:], strict=False))
         if len(words) >= REPEATING_WORDS and (share := len(set(groups)) / len(groups)) < limits.min_distinct:
@@ -132,10 +149,12 @@ def completeness(row: Row, limits: SyntheticConfig) -> str:
             return f"the {name} leaves a block of code open"
         if _OPEN_END.search(text):
             return f"the {name} breaks off after “{text[-30:]}”"
-    last = row["response"].rstrip().splitlines()[-1] if row["response"].strip() else ""
-    if last and not _CLOSED.search(last) and not _LIST.match(last):
-        return f"the response has no end: “{last[-40:]}”"
-    if (found := _MISSING.search(row["instruction"])) and len(row["instruction"].split()) < 25 and "\n" not in row["instruction"].strip():
+    lines = row["response"].strip().splitlines() or [""]
+    # The last of several short lines may stand without a full stop: an entry, a name under a letter.
+    ends = _CLOSED.search(lines[-1]) or _LIST.match(lines[-1]) or (len(lines) > 1 and len(lines[-1].split()) <= SHORT_LINE_WORDS)
+    if lines[-1] and not ends:
+        return f"the response has no end: “{lines[-1][-40:]}”"
+    if (found := _MISSING.search(row["instruction"])) and not _MATERIAL.search(row["instruction"].strip()):
         return f"the instruction speaks of “{found[0]}”, which is not there"
     return ""
 

@@ -20,6 +20,10 @@ RIGHT = [
     ),
     row("Name three primary colours, please.", "The primary colours are:\n1. Red\n2. Yellow\n3. Blue"),
     row("Can you help me to sleep better at night?", "Go to bed at the same time every day, and leave the phone in another room."),
+    row("Rewrite this sentence: the moon pulls at the sea.", "The sea is pulled at by the moon."),
+    row("I woke up sad and it stayed with me", "I'm sorry today feels sad. You don't have to fix it all at once."),
+    row("List the ingredients of a chocolate cake.", "Flour, sugar, cocoa powder, baking powder, eggs, milk, vanilla, butter, salt."),
+    row("Sort these into groups.\nIron, oak", "Metals: Iron\nTrees: Oak"),
     row("Is this the right way to hold a racket?", "Hold it as if you shake its hand. Your thumb lies along the side of the grip."),
 ]
 WRONG = [
@@ -40,6 +44,7 @@ WRONG = [
     ("completeness", row(response="Write this:\n```python\nprint('the moon is up')")),
     ("completeness", row("Summarise the following text in one sentence.")),
     ("completeness", row("Tell me about the tides of the")),
+    ("refusal", row(response="I'm sorry, I cannot tell you that. Ask the harbour master.")),
     ("repetition", row(response=QUESTION)),
     ("repetition", row(response="The moon pulls the water. " * 3)),
     ("repetition", row(response="the moon and the sea and the moon and the sea and the moon and the sea.")),
