@@ -54,9 +54,14 @@ class Row:
     complexity: float | None
     said: dict[str, Said]
 
-    def gain(self, model: str) -> float:
-        """The recall of the expert's facts by a model's answer."""
-        return recall(self.said[model].text, self.expert_facts) or 0.0
+    def recall(self, model: str, measure: str) -> float:
+        """The recall by a model's answer of what the expert adds (``expert``), or of the key facts as well (``all``)."""
+        facts = self.expert_facts if measure == "expert" else (*self.asked.facts, *self.expert_facts)
+        return recall(self.said[model].text, facts) or 0.0
+
+    def gain(self, measure: str) -> float:
+        """What the specialist of its category would add."""
+        return self.recall(self.asked.category, measure) - self.recall("unified", measure)
 
 
 class Router:
@@ -165,11 +170,16 @@ def calibration(router: Router, rows: int) -> Iterator[dict[str, Any]]:
 
 
 def curve(router: Router, rows: int) -> Iterator[dict[str, Any]]:
-    """Recall of the expert's facts against the share of questions escalated: the policy, random, always, never, an oracle."""
+    """Recall of facts against the share of questions escalated: the policy, random, always, never, an oracle."""
     found = list(table(router, rows))
-    never = statistics.fmean(row.gain("unified") for row in found)
-    always = statistics.fmean(row.gain(row.asked.category) for row in found)
-    gains = sorted((row.gain(row.asked.category) - row.gain("unified") for row in found), reverse=True)
+    for measure in ("expert", "all"):
+        yield {"facts": measure, **_curve(router, found, measure)}
+
+
+def _curve(router: Router, found: Sequence[Row], measure: str) -> dict[str, Any]:
+    never = statistics.fmean(row.recall("unified", measure) for row in found)
+    always = statistics.fmean(row.recall(row.asked.category, measure) for row in found)
+    gains = sorted((row.gain(measure) for row in found), reverse=True)
 
     def oracle(share: float) -> float:
         return never + sum(gain for gain in gains[: round(share * len(found))] if gain > 0) / len(found)
@@ -181,17 +191,16 @@ def curve(router: Router, rows: int) -> Iterator[dict[str, Any]]:
         *({"complexity": 1.0, "confidence": step / 20} for step in range(21)),
     ):
         settings = replace(router.settings, near=0.0, **changes)
-        share, quality = cost_and_quality(router, found, settings)
+        share, quality = cost_and_quality(router, found, settings, measure)
         closed = (quality - never) / (always - never) if always != never else None
         chance, best = never + share * (always - never), oracle(share)
         figures = {"share": share, "recall": quality, "random": chance, "oracle": best}
         points.append({**changes, **{key: round(value, 4) for key, value in figures.items()}, "closed": closed and round(closed, 4)})
-    gap = [row.gain(row.asked.category) - row.gain("unified") for row in found]
-    yield {
+    return {
         "rows": len(found),
         "never": round(never, 4),
         "always": round(always, 4),
-        "gap": judging.as_document(interval(gap)),
+        "gap": judging.as_document(interval(gains)),
         "policy": points[0],
         "sweep": points[1:],
     }
@@ -279,7 +288,7 @@ def table(router: Router, rows: int) -> Iterator[Row]:
         yield Row(one, experts[one.category, one.id].expert_facts, judgement, complexity(judgement, one.question), said)
 
 
-def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettings) -> tuple[float, float]:
+def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettings, measure: str) -> tuple[float, float]:
     """The share of questions the policy escalates and the recall it reaches."""
     escalated, quality = 0, 0.0
     for row in rows:
@@ -292,7 +301,7 @@ def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettin
             chosen = after.model if after.trigger == "complexity" else policy.likeliest(share, heard)
             model = chosen if chosen in row.said else "unified"
         escalated += model not in policy.DEFAULTS
-        quality += row.gain(model)
+        quality += row.recall(model, measure)
     return escalated / len(rows), quality / len(rows)
 
 
