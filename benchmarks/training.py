@@ -74,7 +74,7 @@ def main() -> None:
     settings = configuration.load(paths)
     base = engines.base_of(settings, paths)
     chat = hf.chat_format(base, paths)
-    changes = {"max_steps": given.steps, "warmup_share": 0.0, "schedule": "constant"}
+    changes = {"batch_size": 8, "max_steps": given.steps, "warmup_share": 0.0, "schedule": "constant"}
     chosen = recipe(paths, "balanced", plans.scale(plans.parameters(base)), changes)
     data = plans.dataset(paths, given.model)
     plan = plans.sealed(

@@ -87,7 +87,7 @@ def _task(task: str, context: Context, paths: Paths, name: str, options: Options
     if task == "special_tokens":
         yield from special_tokens.run(chat, encoded.rows, options.output)
     else:
-        yield from explain.run(base.name, encoded, recipe)
+        yield from explain.run(base.name, encoded, recipe.sized(len(encoded.rows), encoded.answers, encoded.tokens))
 
 
 def _format(base: Base, paths: Paths) -> ChatFormat:

@@ -54,9 +54,11 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
         yield from lines.show(_template(base, paths))
         for line in hardware.lines(recipe):
             yield from lines.show(line)
-    encoded, line = _rows(paths, model, recipe, base, data)
+    seed = plans.SEED if seed is None else seed
+    encoded, line = _rows(paths, model, recipe, base, data, seed)
     if line:
         yield from lines.show(line)
+    recipe = recipe.sized(len(encoded.rows), encoded.answers, encoded.tokens) if encoded else recipe
     encoded, line = _replay(paths, recipe, encoded)
     if line:
         yield from lines.show(line)
@@ -68,11 +70,7 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
     yield from lines.show(_alone(paths))
     found.failed = lines.failed
     if base and data and not lines.failed:
-        found.plan = plans.sealed(
-            TrainingPlan(
-                model, base.name, settings.base, base.sha256, parameters, *data, preset, recipe, plans.SEED if seed is None else seed
-            )
-        )
+        found.plan = plans.sealed(TrainingPlan(model, base.name, settings.base, base.sha256, parameters, *data, preset, recipe, seed))
 
 
 @dataclass(slots=True)
@@ -131,20 +129,22 @@ def _has_key(path: Path, key: str) -> bool:
         return False
 
 
-def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any) -> tuple[Encoded | None, Checked | None]:
+def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any, seed: int) -> tuple[Encoded | None, Checked | None]:
     """The rows as the trainer will see them; of a base whose tokenizer needs transformers their lengths are estimated."""
     if data is None or base is None:
         return None, None
     path = paths.datasets / data[1].path
     try:
         if base.tokenizer_json is not None:
-            encoded, about = rows.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length), ""
+            whole = rows.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length)
+            encoded, about = rows.part(whole, recipe.share, seed), ""
         else:
-            encoded, about = rows.estimated(path, model, recipe.max_length), "about "
+            encoded, about = rows.part(rows.estimated(path, model, recipe.max_length), recipe.share, seed), "about "
     except PZ2Error as error:
         return None, Checked("rows", False, f"{error.what} {error.fix}")
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
-    detail = f"{len(encoded.rows):,} rows, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
+    of = f" ({recipe.share:.0%} of the answers)" if recipe.share < 1 else ""
+    detail = f"{len(encoded.rows):,} rows{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
     return encoded, Checked("rows", True, detail)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import yaml
@@ -20,6 +20,11 @@ PRESETS = ("fast", "balanced", "quality", "memory_efficient")
 Scale = Literal["small", "large"]
 # SPEC's line between the two sets of presets.
 LARGE_PARAMETERS = 1_000_000_000
+# Tokens of a step where no batch size is given: short rows learned well eight together, long ones want more steps (docs/LOG.md).
+STEP_TOKENS = 650
+MOST_ROWS = 32
+# A small dataset is repeated until it has had so many steps: fewer hardly move the weights.
+LEAST_STEPS, MOST_EPOCHS = 160, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,11 @@ class Recipe:
     """Every hyper-parameter of a run; ``training_config.yaml`` says what each one trades."""
 
     method: str = "lora"
-    epochs: float = 2.0
+    share: float = 1.0
+    exposures: float = 4.5
+    epochs: float = 1.0
     max_steps: int = 0
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     batch_size: int = 8
     accumulation: int = 1
     max_length: int = 1024
@@ -56,6 +63,13 @@ class Recipe:
     checkpoint_seconds: int = 120
     proof_rows: int = 120
     proof_general: int = 0
+
+    def sized(self, rows: int, answers: int, tokens: int) -> "Recipe":
+        """With a batch size and epochs for so many rows, different answers and tokens, where none are given."""
+        batch = self.batch_size or max(1, min(MOST_ROWS, round(STEP_TOKENS * rows / tokens)))
+        seen = self.exposures * answers / rows
+        steps = LEAST_STEPS * batch * self.accumulation / rows
+        return replace(self, batch_size=batch, epochs=self.epochs or round(max(seen, min(steps, MOST_EPOCHS)), 2))
 
     @property
     def quantised(self) -> bool:
@@ -168,10 +182,12 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
     checks = [
         (value.method in METHODS, "method", f"use one of {', '.join(METHODS)}."),
         (value.schedule in SCHEDULES, "schedule", f"use one of {', '.join(SCHEDULES)}."),
-        (0 < value.epochs <= 100, "epochs", "above 0, at most 100."),
+        (0 < value.share <= 1, "share", "above 0, at most 1."),
+        (0 < value.exposures <= 1000, "exposures", "above 0, at most 1000."),
+        (0 <= value.epochs <= 100, "epochs", "from 0 to 100 (0: as `exposures` says)."),
         (value.max_steps >= 0, "max_steps", "at least 1 (0: no limit)."),
         (0 < value.learning_rate <= 0.1, "learning_rate", "above 0, at most 0.1."),
-        (1 <= value.batch_size <= 1024, "batch_size", "from 1 to 1024."),
+        (0 <= value.batch_size <= 1024, "batch_size", "from 1 to 1024 (0: chosen by the length of the rows)."),
         (1 <= value.accumulation <= 1024, "accumulation", "from 1 to 1024."),
         (32 <= value.max_length <= 131072, "max_length", "from 32 to 131072 tokens."),
         (1 <= value.lora_r <= 512, "lora_r", "from 1 to 512."),

@@ -1,9 +1,12 @@
 """Rows of a dialogue file as token ids, by the same chat format that answers: the prompt, then the answer that is trained. No torch."""
 
 import json
+import math
+import random
+import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,11 @@ class Encoded:
         return sum(len(row.ids) for row in self.rows)
 
     @property
+    def answers(self) -> int:
+        """How many different answers the rows have."""
+        return len({row.ids[row.prompt :] for row in self.rows})
+
+    @property
     def trained(self) -> int:
         """The tokens that count in the loss."""
         return sum(row.trained for row in self.rows)
@@ -71,6 +79,15 @@ def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded
     return Encoded(tuple(rows), cut)
 
 
+def part(encoded: Encoded, share: float, seed: int) -> Encoded:
+    """That share of the answers, drawn at random, each with all its questions: fewer things, learned as well as all would be."""
+    if share >= 1:
+        return encoded
+    answers = list(dict.fromkeys(row.ids[row.prompt :] for row in encoded.rows))
+    chosen = set(random.Random(f"{seed}/share").sample(answers, math.ceil(len(answers) * share)))
+    return replace(encoded, rows=tuple(row for row in encoded.rows if row.ids[row.prompt :] in chosen))
+
+
 def estimated(path: Path, model: str, max_length: int) -> Encoded:
     """Rows of about the right lengths, without a tokenizer: three bytes of text a token, which is rather too many."""
     rows = []
@@ -80,7 +97,9 @@ def estimated(path: Path, model: str, max_length: int) -> Encoded:
             continue
         prompt = sum(len(message.content.encode()) // BYTES_A_TOKEN + 5 for message in messages(document["input_text"], model))
         whole = prompt + len(document["target_text"].encode()) // BYTES_A_TOKEN + 2
-        rows.append(Row((0,) * min(whole, max_length), min(prompt, max_length - 1)))
+        # The answer's hash stands for its tokens, so that equal answers are known.
+        ids = (0,) * min(prompt, max_length - 1)
+        rows.append(Row((*ids, *(zlib.crc32(document["target_text"].encode()),) * (min(whole, max_length) - len(ids))), len(ids)))
     if not rows:
         raise DataError(f"{path} holds no rows.", "Write or import the dataset again.")
     return Encoded(tuple(rows))

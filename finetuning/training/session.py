@@ -86,6 +86,7 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
         raise ModelError(f"The base {base.name} is not the one this run was planned with.", f"Start a new training: `train {plan.model}`.")
     chat = hf.chat_format(base, paths)
     rows = row_files.encode(paths.datasets / plan.train.path, chat, plan.model, plan.recipe.max_length)
+    rows = row_files.part(rows, plan.recipe.share, plan.seed)
     if rows.cut:
         say(Notice(f"{rows.cut} of {len(rows.rows)} rows are longer than {plan.recipe.max_length} tokens; their ends are cut.", "warning"))
     judged: tuple[Row, ...] = ()

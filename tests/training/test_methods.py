@@ -49,7 +49,7 @@ def test_what_cannot_be_or_go_together_is_a_sentence(paths, changes, sentence):
 
 
 def test_a_wrong_method_in_the_file_is_named_with_the_nearest_right_one(own_config, paths):  # noqa: F811
-    own_config.write_text("training:\n  methods:\n    ful: {}\n    ia3:\n      epochs: 0\n    full: 7\n", encoding="utf-8")
+    own_config.write_text("training:\n  methods:\n    ful: {}\n    ia3:\n      epochs: -1\n    full: 7\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         recipe(paths, "balanced", "small")
     assert "'training.methods.ful'; did you mean 'full'?" in error.value.what

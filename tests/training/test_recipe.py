@@ -30,7 +30,7 @@ def test_a_large_base_gets_the_figures_of_the_field(paths, preset, epochs, learn
 def test_every_preset_of_a_small_base_is_whole_and_differs_from_balanced(paths):
     found = {preset: recipe(paths, preset, "small") for preset in PRESETS}
     assert len(set(found.values())) == len(PRESETS)
-    assert found["balanced"].learning_rate == 1e-3
+    assert found["balanced"].learning_rate == 2e-3
 
 
 def test_what_the_user_gives_goes_over_the_preset(paths):
@@ -58,10 +58,10 @@ def test_a_wrong_key_of_the_file_is_named_with_the_nearest_right_one(own_config,
 
 
 def test_a_value_that_cannot_be_is_named_with_its_place(own_config, paths):
-    own_config.write_text("training:\n  small:\n    quality:\n      batch_size: 0\n      schedule: round\n", encoding="utf-8")
+    own_config.write_text("training:\n  small:\n    quality:\n      batch_size: -1\n      schedule: round\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         recipe(paths, "fast", "large")
-    assert "'training.small.quality.batch_size' is 0" in error.value.what
+    assert "'training.small.quality.batch_size' is -1" in error.value.what
     assert "'training.small.quality.schedule' is 'round'; use one of cosine, linear, constant." in error.value.what
 
 
@@ -73,11 +73,29 @@ def test_a_section_without_keys_is_a_sentence(own_config, paths):
 
 def test_all_wrong_flags_are_named_at_once(paths):
     with pytest.raises(UsageError) as error:
-        recipe(paths, "fast", "small", {"batch_size": 0, "learning_rate": 5.0})
-    assert "'batch_size' is 0" in error.value.what
+        recipe(paths, "fast", "small", {"batch_size": -1, "learning_rate": 5.0})
+    assert "'batch_size' is -1" in error.value.what
     assert "'learning_rate' is 5.0" in error.value.what
 
 
 def test_an_unknown_preset_names_the_known_ones(paths):
     with pytest.raises(UsageError, match="no preset 'turbo'"):
         recipe(paths, "turbo", "small")
+
+
+def test_long_rows_come_fewer_at_a_time_than_short_ones():
+    short, long = (Recipe(batch_size=0, epochs=0.0).sized(5000, 1000, 5000 * tokens) for tokens in (80, 220))
+    assert (short.batch_size, long.batch_size) == (8, 3)
+    assert Recipe(batch_size=5).sized(5000, 1000, 5000 * 80).batch_size == 5
+
+
+def test_each_answer_is_seen_as_often_as_asked_whatever_its_number_of_wordings():
+    one, five = (Recipe(batch_size=0, epochs=0.0, exposures=5.0).sized(5000, 5000 // wordings, 400_000) for wordings in (1, 5))
+    assert (one.epochs, five.epochs) == (5.0, 1.0)
+    assert Recipe(epochs=2.0).sized(5000, 1000, 400_000).epochs == 2.0
+
+
+def test_a_small_dataset_is_repeated_until_it_has_had_enough_steps():
+    found = Recipe(batch_size=0, epochs=0.0).sized(100, 100, 10_000)
+    assert found.batch_size * 160 / 100 == found.epochs
+    assert Recipe(batch_size=0, epochs=0.0).sized(6, 6, 600).epochs == 20.0

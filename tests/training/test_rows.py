@@ -1,7 +1,7 @@
 import pytest
 
 from assistant.core.errors import DataError
-from finetuning.training.rows import Row, encode, prompts, shared_prefix
+from finetuning.training.rows import Encoded, Row, encode, part, prompts, shared_prefix
 
 from .conftest import row
 
@@ -69,3 +69,11 @@ def test_the_shared_beginning_leaves_every_prompt_a_token_of_its_own():
     assert shared_prefix([Row((1, 2, 3, 9), 3), Row((1, 2, 3, 8), 3)]) == 2
     assert shared_prefix([Row((1, 9), 1), Row((2, 9), 1)]) == 0
     assert shared_prefix([]) == 0
+
+
+def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_the_same_seed():
+    encoded = Encoded(tuple(Row((question, 100 + answer, 200), 1) for answer in range(10) for question in range(3)))
+    found = part(encoded, 0.3, 1)
+    assert (len(found.rows), found.answers) == (9, 3)
+    assert found == part(encoded, 0.3, 1) != part(encoded, 0.3, 2)
+    assert part(encoded, 1.0, 1) is encoded

@@ -43,7 +43,9 @@ NEW = ("run_fine_tuning.py", "training_script.py", "unified_inference.py")
 
 @pytest.mark.parametrize("script", NEW)
 def test_a_script_shows_its_flags_from_any_folder(tmp_path, script):
-    done = subprocess.run([sys.executable, str(SCRIPTS / script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+    )
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {script}")
 
 
