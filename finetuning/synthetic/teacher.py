@@ -3,11 +3,12 @@
 import http.client
 import json
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +51,33 @@ class Teacher:
         return f"{url}/chat/completions" if url.endswith("/v1") else f"{url}/v1/chat/completions"
 
     def ask_all(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Said]:
-        """The answers in order, several asked for at once; each has a seed of its own."""
-        pool = ThreadPoolExecutor(self.at_once)
+        """The answers in order, several asked for at once; each has a seed of its own. The first error ends it."""
+        left = deque(enumerate(conversations))
+        said: dict[int, Said] = {}
+        failed: list[Exception] = []
+
+        def work() -> None:
+            while left and not failed:
+                try:
+                    place, messages = left.popleft()
+                    said[place] = self.ask(messages, sampling, sampling.seed + place)
+                except IndexError:
+                    return
+                except Exception as error:  # noqa: BLE001 - crosses the thread's end: raised again below
+                    failed.append(error)
+
+        # Daemons: whoever presses Ctrl-C does not wait for a server that hangs.
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(self.at_once, len(conversations)))]
+        for thread in threads:
+            thread.start()
         try:
-            asked = [pool.submit(self.ask, messages, sampling, sampling.seed + place) for place, messages in enumerate(conversations)]
-            return [answer.result() for answer in asked]
+            for thread in threads:
+                thread.join()
         finally:
-            # After a first error the others are not sent any more.
-            pool.shutdown(wait=False, cancel_futures=True)
+            left.clear()
+        if failed:
+            raise failed[0]
+        return [said[place] for place in range(len(conversations))]
 
     def ask(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Said:
         """One answer; what does not pass is a ModelError."""
