@@ -14,7 +14,8 @@ from assistant.engine import base as engines
 from assistant.engine.base import Base
 from finetuning.training.recipe import Recipe
 
-# All figures are measured by benchmarks/memory.py on 2 cores (docs/LOG.md), chosen so that no cell of its grid is under.
+# Fitted to a few measured runs of `lora` on the embedded base (docs/LOG.md); those of the other methods are reasoned from it.
+# benchmarks/memory.py measures a grid of them: correct the figures here by what it says.
 # The trainer's process with its libraries and no model.
 LIBRARIES_BYTES = 640_000_000
 # What a heap takes beyond what lies in it.
