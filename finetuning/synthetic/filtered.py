@@ -15,6 +15,7 @@ from finetuning.synthetic import arrays, raw
 from finetuning.synthetic.config import SyntheticConfig
 from finetuning.synthetic.rules import RULES, judge
 from finetuning.synthetic.stage import Stage
+from finetuning.synthetic.topics import PREFIX
 
 KEPT, REJECTED = "instructions_filtered", "instructions_rejected"
 NEAR, LEAK = "near_duplicate", "leakage"
@@ -69,6 +70,9 @@ def held_out(paths: Paths) -> list[str]:
     for path in sorted(paths.datasets.glob("*/*.jsonl")):
         if split_of(path.name) in _JUDGED:
             for row in files.read_jsonl(path):
+                if str(row.get("id", "")).startswith(PREFIX):
+                    # A domain that was made of these very rows.
+                    continue
                 text = question_of(row, "classification" if "text" in row else "unified")
                 # Of a conversation its last question counts.
                 texts[text.rpartition("\nUser: ")[2]] = None

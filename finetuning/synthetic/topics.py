@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from assistant.core.values import CATEGORIES, Category
 
+PREFIX = "synthetic-"
 TOPICS: dict[Category, tuple[str, ...]] = {
     "qna": (
         "ancient history", "modern history", "rivers and mountains", "countries and capitals", "the planets", "the human body",
@@ -49,7 +50,7 @@ class Subject:
     @property
     def id(self) -> str:
         """The row's name in every file."""
-        return f"synthetic-{self.number:06d}"
+        return f"{PREFIX}{self.number:06d}"
 
     @property
     def system(self) -> str:

@@ -100,6 +100,15 @@ def test_every_rejected_row_says_its_rule_and_reason(writing, paths):
     assert ran.data["rejected"]["refusal"] == 1
 
 
+def test_a_domain_made_of_the_rows_is_no_reason_to_reject_them(writing, paths):
+    run_in(paths, "synthesize", "--rows", 60)
+    before = rows_at(paths, "filtered/instructions_filtered")
+    file = paths.datasets / "synthetic" / "filtered" / "sft_data.json"
+    assert run_in(paths, "import", file, "--name", "self_written", "--yes").status == 0
+    run_in(paths, "synthesize", "--stage", "filtered")
+    assert rows_at(paths, "filtered/instructions_filtered") == before
+
+
 def test_a_question_of_a_suite_is_a_leak(writing, paths):
     from finetuning.evaluation import suites
     from finetuning.synthetic.config import SyntheticConfig
