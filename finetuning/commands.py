@@ -73,7 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "train a model, prove it, and make it live",
         "finetuning.training.commands:train",
         (
-            Param("model", "which model: unified, qna, technical, classifier, or a domain of yours", positional=True, required=True),
+            Param("model", "which model: unified, qna, technical, classifier, reward, or a domain of yours", positional=True, required=True),
             Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
             Param("max_steps", "stop after so many steps", "int"),
             Param("epochs", "passes over the rows", "float"),
@@ -219,8 +219,11 @@ COMMANDS: tuple[Command, ...] = (
         "let a model write training data itself, and keep the good rows",
         "finetuning.synthetic.command:run",
         (
-            Param("stage", "only this stage (default: all)", choices=("all", "raw", "filtered", "files"), default="all"),
+            Param("stage", "only this stage (default: all)", choices=("all", "raw", "filtered", "preference", "files"), default="all"),
             Param("rows", "how many raw rows to write; more than are there: it goes on", "int", default=1500),
+            Param("pairs", "how many preference pairs to make, where there is a reward model", "int", default=600),
+            Param("reward", "another reward model than that of `train reward`: a folder or an id"),
+            Param("force", "score with a reward model that is right too seldom", "flag"),
             Param("seed", "the number that fixes every choice", "int", default=42),
             Param("teacher", "a stronger model instead of the base: an OpenAI-compatible address, as http://127.0.0.1:8000"),
             Param("teacher_model", "what the teacher calls its model"),

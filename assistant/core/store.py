@@ -17,7 +17,9 @@ from assistant.core.values import Adapter, ModelCard
 
 RESERVED = frozenset({"auto", "base", "unified", "unified_model", "classifier", "processed_english", "synthetic", "reward", "embedded"})
 BUILT_IN = ("unified", "qna", "technical")
-_FOLDERS = {"unified": "unified_model", "classifier": "classifier"}
+_FOLDERS = {"unified": "unified_model", "classifier": "classifier", "reward": "reward"}
+# They answer nothing.
+_SILENT = {"classifier", "reward"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Store:
     def models(self) -> list[str]:
         """Every model that has a folder, the built-in ones first."""
         found = {folder.name.removesuffix("_specialist") for folder in self.paths.models.glob("*_specialist") if folder.is_dir()}
-        found |= {model for model, name in _FOLDERS.items() if (self.paths.models / name).is_dir()} - {"classifier"}
+        found |= {model for model, name in _FOLDERS.items() if (self.paths.models / name).is_dir()} - _SILENT
         first = [model for model in BUILT_IN if model in found]
         return first + sorted(found - set(first))
 

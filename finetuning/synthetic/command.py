@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from assistant.chat.reader import Reader
 from assistant.core import settings as core_settings
 from assistant.core.commands import Context
-from assistant.core.errors import DataError, UsageError
+from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
 from assistant.core.paths import Paths
-from assistant.core.store import Store
-from assistant.engine import base as engines
 from finetuning.synthetic import config as configs
-from finetuning.synthetic import filtered, raw, splits
-from finetuning.synthetic.config import SyntheticConfig
+from finetuning.synthetic import filtered, preference, raw, splits
+from finetuning.synthetic.source import Source
 from finetuning.synthetic.stage import NAME, Stage
 from finetuning.synthetic.teacher import Teacher, check_url
-from finetuning.synthetic.writers import BaseWriter, TeacherWriter, Writer
 
-STAGES = ("raw", "filtered", "files")
+REWARD_FIX = "`train reward` fits one, or name one of Hugging Face with --reward."
+STAGES = ("raw", "filtered", "preference", "files")
 SEED = 42
 LOCK = ".synthesize.lock"
 
@@ -29,58 +27,87 @@ def run(
     context: Context,
     stage: str = "all",
     rows: int = 1500,
+    pairs: int = 600,
     seed: int = SEED,
+    reward: str | None = None,
+    force: bool = False,
     teacher: str | None = None,
     teacher_model: str | None = None,
     fresh: bool = False,
 ) -> Iterator[Event]:
-    """Write, filter and divide. What is there already is gone on with."""
-    if rows < 1:
-        raise UsageError(f"--rows is {rows}.", "At least 1 row has to be written.")
+    """Write, filter, compare and divide. What is there already is gone on with."""
+    if rows < 1 or pairs < 1:
+        raise UsageError(f"--rows is {rows}, --pairs {pairs}.", "At least 1 row and 1 pair have to be written.")
     if bool(teacher) != bool(teacher_model):
         raise UsageError("A teacher needs its address and its model's name.", "Write --teacher http://ADDRESS --teacher_model NAME.")
     paths, config = context.paths, configs.load(context.paths)
     chosen = STAGES if stage == "all" else (stage,)
+    patience = (config.teacher_seconds, config.teacher_tries, config.teacher_at_once)
+    asked = Teacher(check_url(teacher), teacher_model or "", *patience) if teacher else None
+    source = Source(paths, core_settings.load(paths), config, asked)
     with _alone(paths):
-        if fresh:
-            _clear(paths, chosen)
-        if "raw" in chosen:
-            yield from _raw(paths, config, rows, seed, Teacher(check_url(teacher), teacher_model or "") if teacher else None)
-        if "filtered" in chosen:
-            yield from filtered.run(Stage.of(paths, "filtered"), Stage.of(paths, "raw"), config, paths)
-        if "files" in chosen:
-            yield from splits.run(Stage.of(paths, "filtered"), config, seed)
-            file = paths.datasets / NAME / "filtered" / "sft_data.json"
-            hint = "makes a domain of them that `train NAME` trains; docs/synthetic.md says what to expect."
-            yield Notice(f"`import {file} --name NAME` {hint}")
+        try:
+            yield from _stages(source, chosen, Wanted(rows, pairs, seed, reward, force, fresh))
+        finally:
+            source.release()
 
 
-def _raw(paths: Paths, config: SyntheticConfig, rows: int, seed: int, teacher: Teacher | None) -> Iterator[Event]:
-    stage, own = Stage.of(paths, "raw"), core_settings.load(paths)
-    if teacher:
-        patient = Teacher(teacher.url, teacher.model, config.teacher_seconds, config.teacher_tries, config.teacher_at_once)
-        yield from _written(stage, TeacherWriter(patient, config), config, seed, rows, f"{patient.model} at {patient.address}")
-        return
-    base = engines.base_of(own, paths)
-    decided = raw.settings(config, seed, base.sha256 or base.source)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the words of the command ask for."""
+
+    rows: int
+    pairs: int
+    seed: int
+    reward: str | None
+    force: bool
+    fresh: bool
+
+
+def _stages(source: Source, chosen: tuple[str, ...], wanted: Wanted) -> Iterator[Event]:
+    paths, config, seed = source.paths, source.config, wanted.seed
+    kept = Stage.of(paths, "filtered")
+    if wanted.fresh:
+        _clear(paths, chosen)
+    if "raw" in chosen:
+        yield from _raw(source, wanted)
+    if "filtered" in chosen:
+        yield from filtered.run(kept, Stage.of(paths, "raw"), config, paths)
+    if "preference" in chosen:
+        yield from _preference(source, wanted, alone=len(chosen) == 1)
+    if "files" in chosen:
+        yield from splits.run(kept, config, seed)
+        compared = Stage.of(paths, "preference")
+        if compared.manifest().get("status") == "done":
+            yield from preference.files_of(compared, config, seed)
+        hint = "makes a domain of them that `train NAME` trains; docs/synthetic.md says what to expect."
+        yield Notice(f"`import {kept.file('sft_data')} --name NAME` {hint}")
+
+
+def _raw(source: Source, wanted: Wanted) -> Iterator[Event]:
+    stage = Stage.of(source.paths, "raw")
+    decided = raw.settings(source.config, wanted.seed, source.by)
     stage.check(decided)
-    if raw.ready(stage, decided, rows):
-        yield _told(stage)
-        return
-    engine = engines.make("hf", base, own, paths)
-    try:
-        writer = BaseWriter(engine, base, own, config, Reader(Store(paths)), base.name)
-        yield from _written(stage, writer, config, seed, rows, base.sha256 or base.source)
-    finally:
-        engine.release()
-
-
-def _written(stage: Stage, writer: Writer, config: SyntheticConfig, seed: int, rows: int, by: str) -> Iterator[Event]:
-    decided = raw.settings(config, seed, by)
-    stage.check(decided)
-    if not raw.ready(stage, decided, rows):
-        yield from raw.run(stage, writer, config, seed, rows, decided)
+    if not raw.ready(stage, decided, wanted.rows):
+        yield from raw.run(stage, source.writer(), source.config, wanted.seed, wanted.rows, decided)
     yield _told(stage)
+
+
+def _preference(source: Source, wanted: Wanted, alone: bool) -> Iterator[Event]:
+    stage, kept, config = Stage.of(source.paths, "preference"), Stage.of(source.paths, "filtered"), source.config
+    judge = source.judge(wanted.reward, wanted.force)
+    if judge is None:
+        if alone:
+            raise ModelError("There is no reward model that scores.", f"{REWARD_FIX} --force takes one that is right too seldom.")
+        yield Notice(f"No preference pairs: there is no reward model. {REWARD_FIX}")
+        return
+    decided = preference.settings(config, wanted.seed, source.by, judge.name)
+    stage.check(decided)
+    kept.done()
+    if preference.ready(stage, kept, decided, config, wanted.pairs):
+        yield Notice(f"{stage.manifest()['rows']:,} preference pairs are there already.")
+        return
+    yield from preference.run(stage, kept, source.writer(), judge.load(), config, wanted.seed, wanted.pairs, decided)
 
 
 def _told(stage: Stage) -> Report:
@@ -105,8 +132,8 @@ def _told(stage: Stage) -> Report:
 
 def _clear(paths: Paths, chosen: tuple[str, ...]) -> None:
     # What follows from a stage is of no use without it.
-    folders = ("raw", "filtered") if "raw" in chosen else ("filtered",) if "filtered" in chosen else ()
-    for name in folders:
+    first = STAGES.index(chosen[0])
+    for name in STAGES[first:-1]:
         Stage.of(paths, name).clear()
 
 

@@ -30,11 +30,14 @@ def train(
     report_to: Sequence[str] | None = None,
     **changes: Any,
 ) -> Iterator[Event]:
-    """Plan, check, start, and follow a training. It lives on when the window is closed. The classifier is fitted here."""
+    """Plan, check, start, and follow a training. It lives on when the window is closed. Classifier and reward model are fitted here."""
     paths = context.paths
     if model == "classifier":
         others = {"set": set, "processes": processes, "accelerate_config": accelerate_config, "report_to": report_to}
         yield from _classifier(context, preset, promote, seed=seed, detach=detach, **others, **changes)
+        return
+    if model == "reward":
+        yield from _reward(context, preset, promote, seed=seed, detach=detach, set=set, report_to=report_to, **changes)
         return
     plan.check_model(paths, model)
     together = launch.together(paths, processes, accelerate_config)
@@ -77,6 +80,13 @@ def _classifier(context: Context, preset: str, promote: bool, **others: Any) -> 
     from finetuning.training import classifier
 
     yield from classifier.train(context, promote, preset=None if preset == "balanced" else preset, **others)
+
+
+def _reward(context: Context, preset: str, promote: bool, **others: Any) -> Iterator[Event]:
+    # As above: with it comes torch.
+    from finetuning.training import reward
+
+    yield from reward.train(context, promote, preset=None if preset == "balanced" else preset, **others)
 
 
 def _launched(context: Context, run: Run, detach: bool) -> Iterator[Event]:
