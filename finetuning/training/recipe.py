@@ -33,7 +33,7 @@ class Recipe:
 
     method: str = "lora"
     share: float = 1.0
-    exposures: float = 4.5
+    exposures: float = 9.0
     epochs: float = 1.0
     max_steps: int = 0
     learning_rate: float = 2e-3
@@ -186,7 +186,7 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (0 < value.exposures <= 1000, "exposures", "above 0, at most 1000."),
         (0 <= value.epochs <= 100, "epochs", "from 0 to 100 (0: as `exposures` says)."),
         (value.max_steps >= 0, "max_steps", "at least 1 (0: no limit)."),
-        (0 < value.learning_rate <= 0.1, "learning_rate", "above 0, at most 0.1."),
+        (0 < value.learning_rate <= 1, "learning_rate", "above 0, at most 1."),
         (0 <= value.batch_size <= 1024, "batch_size", "from 1 to 1024 (0: chosen by the length of the rows)."),
         (1 <= value.accumulation <= 1024, "accumulation", "from 1 to 1024."),
         (32 <= value.max_length <= 131072, "max_length", "from 32 to 131072 tokens."),
