@@ -1,5 +1,6 @@
 """Ways of answering side by side: the router (hybrid), always the category's specialist (separate), always the unified model."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -73,7 +74,7 @@ def verdict(old: Document, new: Document) -> str:
     gain = paired([now for _, now in facts], [was for was, _ in facts])
     word = "better" if gain.above_zero else "worse" if gain.below_zero else "same"
     told = f"{word} at facts ({gain.mean:+.1%}, {gain.low:+.1%} to {gain.high:+.1%})" if facts else "no key facts to judge by"
-    slower = _change(old["figures"]["seconds"], new["figures"]["seconds"], "as fast", "faster", "slower")
+    slower = _speed([(one["seconds"], other["seconds"]) for one, other in zip(old["items"], new["items"], strict=True)])
     memory = _change(old["figures"]["memory_mb"], new["figures"]["memory_mb"], "as much memory", "less memory", "more memory")
     return f"{new['way']}, measured against {old['way']}: {told}, {slower}, {memory}."
 
@@ -146,6 +147,14 @@ def _said(session: Session, question: str) -> Given:
 
 def _name(reply: Reply) -> str:
     return f"{reply.model} {reply.version}" if reply.version else reply.model
+
+
+def _speed(pairs: Sequence[tuple[float, float]]) -> str:
+    """Faster or slower only where the paired times say so surely, and by more than the noise of a busy machine."""
+    apart = interval([math.log(now / was) for was, now in pairs if was > 0 and now > 0])
+    if not (apart.above_zero or apart.below_zero) or abs(apart.mean) < NOISE:
+        return "as fast, as far as can be told"
+    return f"{'slower' if apart.mean > 0 else 'faster'} by {abs(math.exp(apart.mean) - 1):.0%}"
 
 
 def _change(was: float, now: float, same: str, less: str, more: str) -> str:
