@@ -1,7 +1,7 @@
 """The adapters in memory: brought when needed, ahead of time in the background, within a budget; the one used longest ago goes first."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ class Residents:
 
     def __init__(self, budget_mb: Callable[[], int]) -> None:
         self._budget_mb = budget_mb
+        # Models that stay whatever the budget says.
+        self.pins: frozenset[str] = frozenset()
         # The one used longest ago first.
         self._adapters: dict[str, Adapter] = {}
         self._turn = threading.Lock()
@@ -51,7 +53,7 @@ class Residents:
         if kept:
             self._set(engine, {name: adapters[name] for name in reversed(kept)})
 
-    def bring(self, engine: Engine, model: str, adapter: Adapter, pinned: Iterable[str] = ()) -> bool:
+    def bring(self, engine: Engine, model: str, adapter: Adapter) -> bool:
         """Make an adapter ready to answer; says whether it was already. A broken one is a ModelError and changes nothing."""
         if self._adapters.get(model) == adapter:
             self._adapters[model] = self._adapters.pop(model)
@@ -59,7 +61,7 @@ class Residents:
         # A version that was deleted meanwhile cannot be loaded again beside the others.
         whole = {name: other for name, other in self._adapters.items() if name != model and (other.folder / "card.json").is_file()}
         wanted = {**whole, model: adapter}
-        kept = usage.keep([model, *reversed(list(wanted))], _sizes(wanted), self._budget_mb() * MB, {model, "unified", *pinned})
+        kept = usage.keep([model, *reversed(list(wanted))], _sizes(wanted), self._budget_mb() * MB, {model, "unified", *self.pins})
         try:
             self._set(engine, {name: other for name, other in wanted.items() if name in kept})
         except ModelError:
@@ -104,7 +106,7 @@ class Residents:
                 return
             merged = {**self._adapters, **wanted}
             order = list(dict.fromkeys([*wanted, *reversed(list(self._adapters))]))
-            kept = usage.keep(order, _sizes(merged), self._budget_mb() * MB, {"unified"})
+            kept = usage.keep(order, _sizes(merged), self._budget_mb() * MB, {"unified", *self.pins})
             # Used longest ago first: what is only likely stands before what was used.
             chosen = {name: merged[name] for name in dict.fromkeys([*wanted, *self._adapters]) if name in kept}
             try:

@@ -115,6 +115,7 @@ class Session:
             question = turns[-1].reply.question
         judgement = self._judged(question, turns)
         pin = self.pinned or pinned(self.paths)
+        self.live.residents.pins = frozenset(filter(None, [pin]))
         route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, named=named)
         return Asked(question, judgement, route, complexity(judgement, question))
 

@@ -58,7 +58,9 @@ class AdapterEngine(ScriptedEngine):
         self.adapters = [adapter.key for adapter in adapters]
 
     def stream(self, prompt, adapter, sampling, stop):
-        self.prompts.append((adapter, self.format.decode(prompt)))
+        # What is only read ahead in the background asks for a single token.
+        if sampling.max_tokens > 1:
+            self.prompts.append((adapter, self.format.decode(prompt)))
         whole = False
         try:
             for place, word in enumerate(self.lines.get(adapter, self.lines[None]).split()[: sampling.max_tokens]):

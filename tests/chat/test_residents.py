@@ -59,7 +59,8 @@ def test_the_one_used_longest_ago_goes_and_pinned_ones_and_the_unified_stay(adap
     made = {name: adapter(name) for name in ("unified", "law", "qna", "technical")}
     for name in ("unified", "law", "qna"):
         residents.bring(engine, name, made[name])
-    residents.bring(engine, "technical", made["technical"], pinned=["law"])
+    residents.pins = frozenset(["law"])
+    residents.bring(engine, "technical", made["technical"])
     assert set(residents.versions()) == {"unified", "law", "technical"}
 
 
