@@ -73,7 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "train a model, prove it, and make it live",
         "finetuning.training.commands:train",
         (
-            Param("model", "which model: unified, qna, technical, classifier, reward, or a domain of yours", positional=True, required=True),
+            Param("model", "unified, qna, technical, classifier, reward, or a domain of yours", positional=True, required=True),
             Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
             Param("max_steps", "stop after so many steps", "int"),
             Param("epochs", "passes over the rows", "float"),

@@ -125,4 +125,3 @@ def _specials(tokenizer: Any) -> dict[int, str]:
 
 def _written(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     return tokenizer.apply_chat_template(messages, tokenize=False)
-

@@ -202,7 +202,7 @@ def _table(text: str, _: Sequence[str], columns: int, min_rows: int = 1) -> bool
 
 
 def _quoted(text: str, _: Sequence[str]) -> bool:
-    return len(text) > 2 and text[0] in "\"“" and text[-1] in "\"”" and not any(mark in text[1:-1] for mark in "\"“”")
+    return len(text) > 2 and text[0] in '"“' and text[-1] in '"”' and not any(mark in text[1:-1] for mark in '"“”')
 
 
 def _alphabetical(text: str, _: Sequence[str], min: int = 2) -> bool:

@@ -127,4 +127,3 @@ def classification(given: Sequence[str], wanted: Sequence[str], labels: Sequence
         "classes": classes,
         "confusion": {true: counts for true, counts in confusion(given, wanted, everything).items() if true in labels},
     }
-

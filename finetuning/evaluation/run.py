@@ -169,9 +169,7 @@ def without_items(document: Any) -> Any:
     return document
 
 
-def _on_benchmarks(
-    paths: Paths, subject: Subject, given: Sequence[str], limit: int | None, engine: str, fresh: bool
-) -> Iterator[Event]:
+def _on_benchmarks(paths: Paths, subject: Subject, given: Sequence[str], limit: int | None, engine: str, fresh: bool) -> Iterator[Event]:
     from finetuning.evaluation import harness
 
     chosen, settings = harness.chosen(paths, given), configuration.load(paths)

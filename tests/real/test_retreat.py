@@ -11,6 +11,8 @@ from assistant.core import files
 from assistant.core.errors import TrainingError
 from assistant.core.events import Checked
 
+from .learning import write_rows
+
 PROJECT = Path(__file__).resolve().parents[2]
 # Trains one step of eight rows twice: with little more memory than the process has, so that allocations truly fail, then with all.
 SCRIPT = """
@@ -48,8 +50,6 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of the address space is asked of Linux")
 def test_out_of_memory_the_step_begins_again_in_smaller_parts_with_the_same_result(real_root):
-    from learning import write_rows
-
     answer = "Press L, then click the start point, then the end point, and type the length if it has to be exact. " * 4
     write_rows(real_root, [(f"How do I draw line number {number}?", answer) for number in range(8)])
     script = real_root.root / "short.py"
@@ -112,4 +112,4 @@ def test_after_four_steps_the_time_is_measured_once():
     said = said_by_a_reporter([{"loss": 2.0, "grad_norm": 1.0, "learning_rate": 1e-3}] * 8)
     (line,) = [event for event in said if isinstance(event, Checked)]
     assert line.name == "time, measured" and "steps 2 to 4" in line.detail
-    assert said[-1].seconds_left > 0
+    assert said[-1].seconds_left is not None

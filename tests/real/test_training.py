@@ -71,7 +71,7 @@ def train(paths, **changes):
 def losses(paths, run):
     found = {}
     for _, event in runs.events(runs.events_file(paths, run)):
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.unit == "steps":
             found[event.done] = event.figures["loss"]
     return found
 
@@ -133,7 +133,7 @@ def test_the_adapter_changes_what_the_base_says_and_lowers_the_validation_loss(f
 
 
 def test_it_says_how_far_how_fast_and_how_long(finished, root):
-    progress = [event for event in finished if isinstance(event, Progress)]
+    progress = [event for event in finished if isinstance(event, Progress) and event.unit == "steps"]
     assert [event.done for event in progress] == list(range(1, STEPS + 1))
     assert set(progress[-1].figures) == {"loss", "validation loss", "tokens/s", "memory MB"}
     assert progress[-1].seconds_left == 0
@@ -172,7 +172,7 @@ def test_cancelled_and_killed_runs_go_on_exactly_where_they_were(finished, root)
 
     events = list(commands.jobs(Context(root), "resume"))
     assert not [event for event in events if isinstance(event, Failed)], (events[-3:], _log(root, "unified-0002"))
-    assert next(event.done for event in events if isinstance(event, Progress)) > 2
+    assert next(event.done for event in events if isinstance(event, Progress) and event.unit == "steps") > 2
     assert _whole_files(root) == live
     first, second = losses(root, "unified-0001"), losses(root, "unified-0002")
     assert set(first) == set(second)
