@@ -33,6 +33,8 @@ BATCH = 16
 SCORED_TOKENS = 1024
 # The router reads this much of a question, as the other engine does.
 READER_TOKENS = 512
+# Tokens of a prompt between two looks at whether the answer is still wanted.
+READ_AT_ONCE = 256
 
 
 class HfEngine:
@@ -65,18 +67,20 @@ class HfEngine:
         model, trained = self._there.select(adapter)
         generator = torch.Generator(device=self.device).manual_seed(sampling.seed)
         cache, seen, shown = DynamicCache(), list(prompt), ""
-        fresh, answer = given(model, trained, torch.tensor([list(prompt)], device=self.device)), []
+        pieces = [torch.tensor([list(prompt[at : at + READ_AT_ONCE])], device=self.device) for at in range(0, len(prompt), READ_AT_ONCE)]
+        fresh, answer = [given(model, trained, pieces[0]), *({"input_ids": piece} for piece in pieces[1:])], []
         for _ in range(sampling.max_tokens):
-            if stop():
-                return
-            with torch.inference_mode():
-                logits = model(**fresh, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
+            for inputs in fresh:
+                if stop():
+                    return
+                with torch.inference_mode():
+                    logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
             token, logprob, top = _choose(logits, seen, sampling, generator)
             if token in self.format.end_ids:
                 return
             answer.append(token)
             seen.append(token)
-            fresh = {"input_ids": torch.tensor([[token]], device=self.device)}
+            fresh = [{"input_ids": torch.tensor([[token]], device=self.device)}]
             text = self.format.decode(answer)
             # A character of several tokens shows as U+FFFD until its last one has come.
             piece = "" if text.endswith("\ufffd") else text[len(shown) :]

@@ -139,10 +139,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory could not be had, on a GPU or a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(
-        words in str(error).lower()
-        for words in ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "memory object")
-    )
+    # The last two are oneDNN's: it names no reason when it gets no memory.
+    signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "memory object", "create a primitive")
+    return any(words in str(error).lower() for words in signs)
 
 
 def let_go() -> None:

@@ -34,9 +34,10 @@ for name in ("short", "free"):
     )
     # Threads and kernels are there before the limit is.
     trainer.validation_loss(work.rows.rows[:2])
-    limit = psutil.Process().memory_info().vms + 600_000_000 if name == "short" else -1
+    limit = psutil.Process().memory_info().vms + 900_000_000 if name == "short" else -1
     resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
     trainer.train()
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     found[name] = {
         "loss": trainer.state.log_history[0]["loss"],
         "norm": trainer.state.log_history[0]["grad_norm"],
