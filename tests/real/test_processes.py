@@ -19,7 +19,7 @@ from .test_bases import llama
 
 STEPS = 4
 FIELDS = "replay=0.0 proof_rows=2 proof_general=1 warmup_share=0.0"
-COMMAND = f"train small --max_steps {STEPS} --batch_size 3 --learning_rate 0.002 --set {FIELDS}"
+COMMAND = f"train small --max_steps {STEPS} --batch_size 3 --learning_rate 0.0005 --set {FIELDS}"
 
 
 @pytest.fixture(scope="module")
