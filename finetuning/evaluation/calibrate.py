@@ -31,6 +31,8 @@ from finetuning.evaluation.subjects import Subject
 FITTED = 150
 # Rows that a proof calibrates on by itself, two thirds of which it has asked already; `calibrate` takes all.
 ROWS = 160
+# After a proof that was wanted shorter, as of a trial, the calibration would take longer than the proof itself.
+LEAST_WANTED = 40
 # What the user's own verdict on an answer counts, in rows.
 LABEL_WEIGHT = 3.0
 
@@ -56,9 +58,12 @@ def command(context: Context, model: str | None = None, version: str | None = No
         yield _report(subject, calibration, folder(paths, subject))
 
 
-def after_proof(bench: Bench, judged: Sequence[Subject], asked: Sequence[Asked]) -> Generator[Event, None, None]:
+def after_proof(bench: Bench, judged: Sequence[Subject], asked: Sequence[Asked], wanted: int) -> Generator[Event, None, None]:
     """Calibrate a new version and, when it has no calibration, the base; with too few rows nothing is written and a line says so."""
     if not asked:
+        return
+    if wanted < LEAST_WANTED:
+        yield Notice(f"A proof of {wanted} rows is too short to calibrate the confidence; `calibrate` does it.")
         return
     sampling = judging.decoding(bench, asked)
     for subject in judged:

@@ -72,7 +72,8 @@ def prove(
         noise = yield from _noise(bench, new, general, documents[new.label]["suites"][general.name])
         effects = {bench.name: judging.effect(bench, new, asked or _stand_ins(general))}
         # The base speaks for itself only where its own rows are asked.
-        yield from calibrate.after_proof(bench, [new, *(rival for rival in rivals if model == "unified" and rival.adapter is None)], asked)
+        judged = [new, *(rival for rival in rivals if model == "unified" and rival.adapter is None)]
+        yield from calibrate.after_proof(bench, judged, asked, rows)
     finally:
         bench.release()
     differences = tuple(one for rival in rivals for one in compared(documents[new.label], documents[rival.label], noise))

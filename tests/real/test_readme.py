@@ -19,7 +19,8 @@ COMMANDS = [
 # A run of the README's own length would take minutes; everything else is run as it stands.
 SHORTER = {
     "./run_finetuning.sh test": "./run_finetuning.sh test tests/core/test_events.py",
-    "python main.py ft train unified --preset fast": "python main.py ft train unified --preset fast --max_steps 3 --promote",
+    "python main.py ft train unified --preset fast": "python main.py ft train unified --preset fast --max_steps 3 --promote "
+    "--set proof_rows=3 proof_general=4 replay=0.0",
 }
 
 
