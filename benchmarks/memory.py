@@ -110,6 +110,7 @@ def _measured(paths: Paths, cell: Cell) -> dict[str, int]:
 
     from assistant.engine import hf
     from finetuning.training import methods, sft
+    from finetuning.training import trainer as trainers
     from finetuning.training.network import with_adapter
 
     settings = configuration.load(paths)
@@ -120,7 +121,7 @@ def _measured(paths: Paths, cell: Cell) -> dict[str, int]:
         chosen = _recipe(paths, cell)
         plan = _plan(base, chosen)
         model = with_adapter(methods.load(base, paths, chosen), chosen, plan.seed)
-        tokenizer = sft.tokenizer(embedded, hf.chat_format(embedded, paths), paths)
+        tokenizer = trainers.tokenizer(embedded, hf.chat_format(embedded, paths), paths)
         trainer = sft.AnswerTrainer(model, plan, rows, tokenizer, Path(folder), [])
         trainer.batches = _order(cell)
         trainer.validation_loss(rows[: 2 * cell.batch])

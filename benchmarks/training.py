@@ -35,6 +35,7 @@ from datasets import Dataset, disable_progress_bars  # noqa: E402
 from finetuning.training import plan as plans  # noqa: E402
 from finetuning.training import rows as row_files  # noqa: E402
 from finetuning.training import sft  # noqa: E402
+from finetuning.training import trainer as trainers  # noqa: E402
 from finetuning.training.network import IGNORED, with_adapter  # noqa: E402
 from finetuning.training.recipe import recipe  # noqa: E402
 from finetuning.training.rows import Row  # noqa: E402
@@ -86,7 +87,7 @@ def main() -> None:
     # Exactly the rows that these steps hold, so that both see each row once.
     drawn = random.Random(plan.seed).sample(list(everything), chosen.batch_size * given.steps + HELD_OUT)
     rows, held_out = drawn[HELD_OUT:], drawn[:HELD_OUT]
-    tokenizer = sft.tokenizer(base, chat, paths)
+    tokenizer = trainers.tokenizer(base, chat, paths)
     measured: dict[str, list[dict[str, float]]] = {"trl": [], "pz2": []}
     for number in range(given.rounds):
         for name in ("trl", "pz2") if number % 2 == 0 else ("pz2", "trl"):

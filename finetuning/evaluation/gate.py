@@ -6,10 +6,11 @@ from typing import Literal
 
 from finetuning.evaluation.bootstrap import FEW, Interval
 
-Measure = Literal["loss", "key_facts", "category", "general"]
+Measure = Literal["loss", "key_facts", "preference", "category", "general"]
 NAMES: dict[Measure, str] = {
     "loss": "held-out loss",
     "key_facts": "key-fact recall",
+    "preference": "held-out preferences",
     "category": "category accuracy",
     "general": "general ability",
 }
@@ -73,7 +74,7 @@ def refusal(evidence: Evidence) -> str:
         if difference.worse and not _made_up(difference, evidence.differences):
             return f"It is worse than {difference.against}: {_told(difference)}."
     rival = evidence.live or "the base"
-    judged = [item for item in evidence.differences if item.against == rival and item.measure in ("key_facts", "loss")]
+    judged = [item for item in evidence.differences if item.against == rival and item.measure in ("key_facts", "loss", "preference")]
     if not judged:
         return f"Neither held-out loss nor key facts were compared with {rival}, so nothing shows that it is better."
     if not any(item.better for item in judged):
@@ -100,9 +101,9 @@ def verdict(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _made_up(difference: Difference, others: Sequence[Difference]) -> bool:
-    """A higher loss alone does not count when the same rival is surely beaten in key facts: wording is not knowledge."""
+    """A higher loss alone does not count when the same rival is surely beaten in key facts or preferences: wording is not knowledge."""
     return difference.measure == "loss" and any(
-        other.measure == "key_facts" and other.against == difference.against and other.better for other in others
+        other.measure in ("key_facts", "preference") and other.against == difference.against and other.better for other in others
     )
 
 

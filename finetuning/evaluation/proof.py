@@ -27,6 +27,7 @@ REPEATED = 24
 LOSS_NOISE = 0.02
 
 Document = dict[str, Any]
+Pair = tuple[Sequence[int], Sequence[int], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,13 @@ def prove(
     adapter: Adapter,
     rows: int = ROWS,
     questions: int = 0,
+    pairs: Sequence[Pair] = (),
 ) -> Generator[Event, None, Proof]:
     """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version.
 
     All are judged on ``base`` as the chat loads it, whatever form of it the version was trained on. ``rows`` held-out rows and
-    ``questions`` of general ability (0: all) are asked. Broken off, it goes on where it was: answers are kept.
+    ``questions`` of general ability (0: all) are asked; of ``pairs`` (prompt, chosen and rejected answer, as token ids) the chosen
+    answer shall be the likelier one, a token. Broken off, it goes on where it was: answers are kept.
     """
     new = Subject(f"{model} {version}", model, version, adapter)
     live = yield from _live(Store(paths), base, model, version)
@@ -69,6 +72,8 @@ def prove(
         for subject in (new, *rivals):
             documents[subject.label] = yield from run.judge(bench, subject, asked, [general], with_speed=subject is new)
         yield from _classified(bench, new, rivals, documents, rows)
+        for subject in (new, *rivals) if pairs else ():
+            documents[subject.label]["preference"] = yield from _preferred(bench, subject, pairs)
         noise = yield from _noise(bench, new, general, documents[new.label]["suites"][general.name])
         effects = {bench.name: judging.effect(bench, new, asked or _stand_ins(general))}
         # The base speaks for itself only where its own rows are asked.
@@ -106,6 +111,10 @@ def compared(new: Document, old: Document, noise: float = 0.0) -> list[Differenc
     facts = [name for name in both if rows[name]["recall"] is not None]
     if facts:
         found.append(_difference("key_facts", rival, [rows[n]["recall"] for n in facts], [others[n]["recall"] for n in facts], 0.0))
+    preferred, did = (_by_id(one.get("preference")) for one in (new, old))
+    if preferred and did:
+        right, was = ([float(one[name]["right"]) for name in preferred] for one in (preferred, did))
+        found.append(_difference("preference", rival, right, was, 0.0))
     labels, read = (_by_id(one.get("classification")) for one in (new, old))
     labelled = [name for name in labels if name in read]
     if labelled:
@@ -150,6 +159,14 @@ def _classified(
     labels = held_out_rows.labelled(path, rows)
     for label, probe in probes.items():
         documents[label]["classification"] = yield from judging.classification(bench, probe, labels)
+
+
+def _preferred(bench: Bench, subject: Subject, pairs: Sequence[Pair]) -> Generator[Event, None, Document]:
+    """How many held-out pairs a subject orders as they were chosen, by the mean log-probability of a token."""
+    both = [(prompt, answer) for prompt, *answers in pairs for answer in answers]
+    means = [sum(row) / len(row) for row in (yield from bench.scores(subject, both, "answers of pairs"))]
+    items = [{"id": str(place), "right": means[2 * place] > means[2 * place + 1]} for place in range(len(pairs))]
+    return {"accuracy": sum(item["right"] for item in items) / len(items), "pairs": len(items), "items": items}
 
 
 def _asked(paths: Paths, model: str, rows: int) -> list[Asked]:

@@ -22,6 +22,8 @@ from finetuning.training.trackers import Board
 Say = Callable[[Event], None]
 # Speed is the mean of the last steps: batches differ in length.
 SPEED_STEPS = 20
+# What a step on preference pairs shows beside its loss.
+PREFERRED = ("margin", "accuracy")
 # Validation losses are at least so many steps apart.
 STEPS_APART = 20
 # The first steps of an attempt are its measured warm-up; of these the very first one, which allocates, does not count.
@@ -67,6 +69,7 @@ class Reporter(TrainerCallback):
         figures: dict[str, float | str] = {"loss": round(loss, 4)}
         if self.validation is not None:
             figures["validation loss"] = round(self.validation, 4)
+        figures |= {name: round(logs[name], 3) for name in PREFERRED if name in logs}
         figures |= {"tokens/s": round(speed, 1), "memory MB": float(self.peak_mb)}
         self._say(Progress(step, state.max_steps, "steps", figures, round(left, 1)))
         for name, value in {
@@ -74,6 +77,7 @@ class Reporter(TrainerCallback):
             "learning_rate": logs.get("learning_rate"),
             "gradient_norm": logs.get("grad_norm"),
             "tokens_per_second": speed,
+            **{name: logs.get(name) for name in PREFERRED},
         }.items():
             if value is not None:
                 self._board.add_scalar(f"train/{name}", value, step)

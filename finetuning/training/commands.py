@@ -9,8 +9,8 @@ from assistant.core.errors import TrainingError
 from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step, Switched, Table
 from assistant.core.paths import Paths
 from assistant.core.store import Store
-from finetuning.training import launch, plan, preflight, runs, trackers
-from finetuning.training.recipe import assignments
+from finetuning.training import launch, plan, preferences, preflight, runs, trackers
+from finetuning.training.recipe import LORA, PREFERENCE, assignments
 from finetuning.training.runs import Job, Run
 
 POLL_SECONDS = 0.2
@@ -47,6 +47,56 @@ def train(
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
     yield from preflight.look(paths, model, preset, seed, changes, found)
+    yield from _begun(context, found, promote, detach, together, trackers_asked)
+
+
+def prefer(
+    context: Context,
+    model: str = "unified",
+    version: str | None = None,
+    pairs: Sequence[str] | None = None,
+    preset: str = "balanced",
+    seed: int | None = None,
+    promote: bool = False,
+    detach: bool = False,
+    set: Sequence[str] | None = None,
+    report_to: Sequence[str] | None = None,
+    **changes: Any,
+) -> Iterator[Event]:
+    """Train a version of ours further on preference pairs (DPO): planned, started, followed and proved like any other run."""
+    paths = context.paths
+    plan.check_model(paths, model)
+    trackers_asked = trackers.check(report_to or ())
+    changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ()) | {"method": PREFERENCE}
+    begins, digest = _beginning(paths, model, version)
+    yield Step(f"Gathering preference pairs for {model}")
+    gathered = preferences.gather(paths, model, pairs or (), plan.SEED if seed is None else seed)
+    found = preflight.Look()
+    yield Step(f"Checking what preferring ({preset}) needs")
+    yield from preflight.look(paths, model, preset, seed, changes, found, preflight.Beginning(begins, digest, gathered))
+    yield from _begun(context, found, promote, detach, (1, ""), trackers_asked)
+
+
+def _beginning(paths: Paths, model: str, version: str | None) -> tuple[str, str]:
+    """The version that is trained further (the live one when none is named; `base` or nothing trained yet: none), and its hash."""
+    store = Store(paths)
+    name = version or store.current(model).version or "base"
+    if name == "base":
+        return "", ""
+    card = store.card(model, name)
+    digest = preferences.weights(store.version_folder(model, card.version))
+    if card.method not in LORA or not digest:
+        raise TrainingError(
+            f"{model} {card.version} was trained by {card.method}; preferences are trained into a LoRA adapter.",
+            f"Name another version, or `prefer {model} base`.",
+        )
+    return card.version, digest
+
+
+def _begun(
+    context: Context, found: preflight.Look, promote: bool, detach: bool, together: tuple[int, str], trackers_asked: tuple[str, ...]
+) -> Iterator[Event]:
+    """Start a run whose preflight is done, and follow it; or say what stands against it."""
     if found.plan is None:
         problems = "one thing stands" if found.failed == 1 else f"{found.failed} things stand"
         yield Failed(f"The training was not started: {problems} against it.", "Put right what is marked above, then train again.")
@@ -54,8 +104,9 @@ def train(
         return
     if together[0] > (rows := found.plan.recipe.batch_size):
         yield Notice(f"{together[0]} processes share batches of {rows} rows: some will be idle.", "warning")
-    version = Store(paths).reserve(model, plan.to_json(found.plan))
-    run = runs.create(paths, model, version, found.plan.hash, promote, *together, trackers_asked)
+    model = found.plan.model
+    version = Store(context.paths).reserve(model, plan.to_json(found.plan))
+    run = runs.create(context.paths, model, version, found.plan.hash, promote, *together, trackers_asked)
     yield from _launched(context, run, detach)
 
 

@@ -11,6 +11,7 @@ import torch
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError
 from assistant.core.events import Checked, Lines, Report, Step, Switched, Table
+from assistant.core.prompts import system_prompt
 from assistant.core.store import Store
 from assistant.core.values import Adapter, ModelCard
 from assistant.engine import base as engines
@@ -98,10 +99,8 @@ def _tried(work: Work) -> list[Trial]:
     if path.is_file():
         return [Trial(**{**item, "first": tuple(item["first"])}) for item in files.read_json(path)]
     adapter = Adapter(f"{work.plan.model}/{work.run.version}", work.version)
-    source = work.plan.validation or work.plan.train
-    prompts = row_files.prompts(work.paths.datasets / source.path, work.chat, work.plan.model, TRIAL_PROMPTS)
     longest = work.settings.chat.context_tokens - trial.ANSWER.max_tokens
-    prompts = [prompt[-longest:] for prompt in prompts]
+    prompts = [list(row.ids[: row.prompt])[-longest:] for row in (work.judged or work.rows.rows)[:TRIAL_PROMPTS]]
     trials = []
     for name in trial.engines_to_try(work.settings, work.base, (work.version / "adapter.gguf").is_file()):
         work.say(Step(f"Trying the new version on the {name} engine"))
@@ -115,7 +114,8 @@ def _proved(work: Work) -> Proof | None:
     """The proof, said aloud; None when it was asked to stop. What was answered until then is kept."""
     recipe, model, version = work.plan.recipe, work.plan.model, work.run.version
     adapter = Adapter(f"{model}/{version}", work.version)
-    steps = prove(work.paths, work.settings, work.base, model, version, adapter, recipe.proof_rows, recipe.proof_general)
+    pairs = [(row.ids[: row.prompt], row.ids[row.prompt :], row.rejected) for row in work.judged] if recipe.prefers else []
+    steps = prove(work.paths, work.settings, work.base, model, version, adapter, recipe.proof_rows, recipe.proof_general, pairs)
     try:
         while True:
             work.say(next(steps))
@@ -142,6 +142,7 @@ def _verdict(work: Work, proof: Proof) -> Verdict:
         "held_out_loss": held_out["loss"]["mean"] if held_out else None,
         "key_fact_recall": recall["mean"] if recall else None,
         "general": general["accuracy"]["mean"] if general else None,
+        **({"preference": proof.document["preference"]["accuracy"]} if "preference" in proof.document else {}),
         "gate": "passed" if not refusal else "overruled" if work.run.promote else "held",
         "refusal": refusal,
     }
@@ -173,9 +174,19 @@ def _card(work: Work, outcome: Outcome, trials: list[Trial], report: dict[str, A
         final_loss=round(outcome.final_loss, 4),
         adapter_bytes=sum(path.stat().st_size for path in work.version.glob("*.safetensors")),
         engines=tuple(item.engine for item in trials),
-        system=row_files.system(work.paths.datasets / plan.train.path, plan.model),
+        system=_system(work),
         figures={"preset": plan.preset, **{key: report[key] for key in shown}, **report["gate"]},
     )
+
+
+def _system(work: Work) -> str:
+    """The system prompt the version is asked with: that of its rows, or of the version it began with."""
+    plan = work.plan
+    if plan.begins_with:
+        return Store(work.paths).card(plan.model, plan.begins_with).system
+    if plan.recipe.prefers:
+        return system_prompt(plan.model)
+    return row_files.system(work.paths.datasets / plan.train.path, plan.model)
 
 
 def _report(work: Work, outcome: Outcome, trials: list[Trial], judged: Verdict) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import psutil
 from assistant.core.paths import Paths
 from assistant.engine import base as engines
 from assistant.engine.base import Base
-from finetuning.training.recipe import Recipe
+from finetuning.training.recipe import LORA, Recipe
 
 # Fitted to a few measured runs of `lora` on the embedded base (docs/LOG.md); those of the other methods are reasoned from it.
 # benchmarks/memory.py measures a grid of them: correct the figures here by what it says.
@@ -74,6 +74,7 @@ METHODS = {
     "ia3": Method(16.0, 2.0),
     "prompt_tuning": Method(12.0, 2.0),
     "full": Method(14.0, 16.0),
+    "dpo": Method(20.0, 2.0),
 }
 EMBEDDED = Shape(134_515_008, 30, 576, 1536, 9, 49_152)
 
@@ -150,7 +151,13 @@ def trained(shape: Shape, recipe: Recipe) -> float:
         case "prompt_tuning":
             return recipe.prompt_tokens * shape.hidden
     # q, k, v, o, gate, up and down, each with two sides; narrower keys and values make it less.
-    return recipe.lora_r * shape.layers * (11 * shape.hidden + 3 * shape.inner)
+    return recipe.lora_r * _trained_layers(shape, recipe) * (11 * shape.hidden + 3 * shape.inner)
+
+
+def _trained_layers(shape: Shape, recipe: Recipe) -> int:
+    """How many layers have an adapter; below the first one nothing is kept for the backward pass."""
+    frozen = recipe.frozen_share if recipe.method in LORA and not recipe.gradient_checkpointing else 0.0
+    return shape.layers - int(shape.layers * frozen)
 
 
 def part_bytes(shape: Shape, recipe: Recipe, part: Batch) -> float:
@@ -158,10 +165,11 @@ def part_bytes(shape: Shape, recipe: Recipe, part: Batch) -> float:
     method = METHODS[recipe.method]
     length = part.width + (recipe.prompt_tokens if recipe.method == "prompt_tuning" else 0)
     logits = (part.trained if recipe.method == "full" else min(part.trained, LOSS_TOKENS)) * shape.vocabulary * LOGIT_BYTES
-    kept = part.rows * length * shape.layers * shape.width * method.activation
+    layers = _trained_layers(shape, recipe)
+    kept = part.rows * length * layers * shape.width * method.activation
     if recipe.gradient_checkpointing:
         return kept * method.checkpointed + logits
-    attention = part.rows * length * length * shape.heads * shape.layers * ATTENTION_BYTES
+    attention = part.rows * length * length * shape.heads * layers * ATTENTION_BYTES
     return kept + (attention if attention <= PLAIN_ATTENTION_BYTES else 0) + logits
 
 

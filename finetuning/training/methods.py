@@ -7,6 +7,7 @@ import torch
 from peft import IA3Config, LoraConfig, PeftConfig, PromptTuningConfig, PromptTuningInit
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as IA3_KNOWN
 from transformers import BitsAndBytesConfig
+from transformers.pytorch_utils import Conv1D
 
 from assistant.core.errors import TrainingError
 from assistant.core.paths import Paths
@@ -53,9 +54,29 @@ def config(network: Any, recipe: Recipe) -> PeftConfig | None:
         lora_dropout=recipe.lora_dropout,
         use_rslora=recipe.rank_stabilised,
         use_dora=recipe.method == "dora",
-        target_modules="all-linear",
         task_type="CAUSAL_LM",
+        **_places(network, recipe.frozen_share),
     )
+
+
+def _places(network: Any, frozen: float) -> dict[str, Any]:
+    """Which layers get an adapter: all linear ones but the output layer, or those of the blocks above the frozen share of them.
+
+    Nothing is computed backward through blocks below the first adapter, and their activations are not kept.
+    """
+    layers = blocks(network)
+    first = int(len(layers) * frozen)
+    if not first:
+        return {"target_modules": "all-linear"}
+    names = {name.rpartition(".")[2] for name, one in layers.named_modules() if isinstance(one, (torch.nn.Linear, Conv1D))}
+    return {"target_modules": sorted(names), "layers_to_transform": list(range(first, len(layers)))}
+
+
+def blocks(network: Any) -> Any:
+    """The transformer blocks of a network, in order; none where they are not found."""
+    count = getattr(network.config.get_text_config(), "num_hidden_layers", 0)
+    lists = (one for one in network.modules() if isinstance(one, torch.nn.ModuleList) and len(one) == count)
+    return next(lists, torch.nn.ModuleList())
 
 
 def _quantisation(recipe: Recipe) -> BitsAndBytesConfig:

@@ -46,6 +46,10 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     network.pz2_prefix = prefix if repeatable and _has_plain_cache(network) else 0
     network.pz2_attention = network.config._attn_implementation
     network.pz2_plain_head = network.pz2_packs = None
+    layers = methods.blocks(network)
+    trained = [place for place, layer in enumerate(layers) if any(one.requires_grad for one in layer.parameters())]
+    # Of the layers below the first trained one nothing is kept for the backward pass.
+    network.pz2_kept_layers = len(layers) - trained[0] if trained else network.config.num_hidden_layers
     network.forward = types.MethodType(_forward, network)
     if noise:
         network.get_input_embeddings().register_forward_hook(_noise(noise))
@@ -163,7 +167,7 @@ def _attention(self: Any, given: Any) -> str:
         return self.pz2_attention
     rows, length = given.shape[:2]
     # float32 weights of the softmax and their bf16 copy are kept for the backward pass of every layer.
-    kept = rows * self.config.num_attention_heads * length * length * 6 * self.config.num_hidden_layers
+    kept = rows * self.config.num_attention_heads * length * length * 6 * self.pz2_kept_layers
     return "eager" if kept <= PLAIN_ATTENTION_BYTES else self.pz2_attention
 
 

@@ -33,7 +33,8 @@ class DatasetFile:
 class TrainingPlan:
     """Everything that decides the outcome of a run.
 
-    ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields.
+    ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields. Preferences are trained over a version
+    of the model, ``begins_with``, whose weights have the hash ``begins_sha256`` ("" for both: over the base).
     """
 
     model: str
@@ -47,6 +48,8 @@ class TrainingPlan:
     preset: str
     recipe: Recipe
     seed: int
+    begins_with: str = ""
+    begins_sha256: str = ""
     hash: str = ""
 
     @property

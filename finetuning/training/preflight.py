@@ -15,12 +15,13 @@ from assistant.core.paths import Paths
 from assistant.core.prompts import ChatML
 from assistant.engine import base as engines
 from assistant.engine.base import Base
-from finetuning.training import hardware, memory, packing, replay, rows, runs
+from finetuning.training import hardware, memory, packing, preferences, replay, rows, runs
 from finetuning.training import plan as plans
 from finetuning.training import recipe as recipes
 from finetuning.training.memory import EMBEDDED, Shape
 from finetuning.training.order import batches
 from finetuning.training.plan import TrainingPlan
+from finetuning.training.preferences import Gathered
 from finetuning.training.recipe import Recipe
 from finetuning.training.rows import Encoded, Row
 
@@ -31,6 +32,15 @@ SPEED = 300 * 134_515_008
 TELLING_STEPS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Of a run on preferences: the version it begins with ("": the base), the hash of its weights, and its pairs."""
+
+    version: str
+    sha256: str
+    pairs: Gathered
+
+
 @dataclass(slots=True)
 class Look:
     """What was found: the plan when nothing stands against it."""
@@ -39,7 +49,15 @@ class Look:
     failed: int = 0
 
 
-def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[str, Any], found: Look) -> Iterator[Checked]:
+def look(
+    paths: Paths,
+    model: str,
+    preset: str,
+    seed: int | None,
+    changes: dict[str, Any],
+    found: Look,
+    beginning: Beginning | None = None,
+) -> Iterator[Checked]:
     """Every check as a line, all problems at once; ``found.plan`` is set when all are well."""
     lines = _Lines()
     yield from lines.show(_packages())
@@ -48,7 +66,7 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
     yield from lines.show(line)
     parameters = plans.parameters(base) if base else plans.EMBEDDED_PARAMETERS
     recipe = recipes.recipe(paths, preset, plans.scale(parameters), changes)
-    data, line = _dataset(paths, model)
+    data, line = _dataset(paths, model) if beginning is None else _pairs(model, beginning)
     yield from lines.show(line)
     if base:
         yield from lines.show(_template(base, paths))
@@ -70,7 +88,9 @@ def look(paths: Paths, model: str, preset: str, seed: int | None, changes: dict[
     yield from lines.show(_alone(paths))
     found.failed = lines.failed
     if base and data and not lines.failed:
-        found.plan = plans.sealed(TrainingPlan(model, base.name, settings.base, base.sha256, parameters, *data, preset, recipe, seed))
+        begins = (beginning.version, beginning.sha256) if beginning else ("", "")
+        plan = TrainingPlan(model, base.name, settings.base, base.sha256, parameters, *data, preset, recipe, seed, *begins)
+        found.plan = plans.sealed(plan)
 
 
 @dataclass(slots=True)
@@ -111,6 +131,15 @@ def _dataset(paths: Paths, model: str) -> tuple[Any, Checked]:
     return data, Checked("dataset", True, f"{data[1].path}, {data[1].sha256[:12]}…, {judged}")
 
 
+def _pairs(model: str, beginning: Beginning) -> tuple[Any, Checked]:
+    """The pairs of a run on preferences, as its dataset."""
+    pairs = beginning.pairs
+    sources = ", ".join(f"{count:,} {name}" for name, count in pairs.counts.items())
+    over = f"{model} {beginning.version}" if beginning.version else "the base"
+    detail = f"{sources}, a fifth of the questions to judge; trained over {over}"
+    return ("preference", pairs.train, pairs.validation), Checked("pairs", True, detail)
+
+
 def _template(base: Base, paths: Paths) -> Checked:
     """Whose chat template the rows are written in."""
     folder = Path(base.source)
@@ -135,7 +164,9 @@ def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any
         return None, None
     path = paths.datasets / data[1].path
     try:
-        if base.tokenizer_json is not None:
+        if recipe.prefers:
+            encoded, about = _encoded_pairs(path, base, model, recipe)
+        elif base.tokenizer_json is not None:
             whole = rows.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length)
             encoded, about = rows.part(whole, recipe.share, seed), ""
         else:
@@ -144,8 +175,15 @@ def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any
         return None, Checked("rows", False, f"{error.what} {error.fix}")
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
     of = f" ({recipe.share:.0%} of the answers)" if recipe.share < 1 else ""
-    detail = f"{len(encoded.rows):,} rows{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
+    what = "pairs" if recipe.prefers else "rows"
+    detail = f"{len(encoded.rows):,} {what}{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
     return encoded, Checked("rows", True, detail)
+
+
+def _encoded_pairs(path: Path, base: Base, model: str, recipe: Recipe) -> tuple[Encoded, str]:
+    if base.tokenizer_json is None:
+        return preferences.estimated(path, recipe.max_length), "about "
+    return preferences.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length), ""
 
 
 def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Encoded | None, Checked | None]:
@@ -160,7 +198,7 @@ def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Enco
 
 def _batches(recipe: Recipe, encoded: Encoded) -> list[list[tuple[int, int]]]:
     """Every batch of the run as the tokens and trained tokens of its rows."""
-    sizes = [(len(row.ids), row.trained) for row in encoded.rows]
+    sizes = [(row.tokens, row.trained) for row in encoded.rows]
     most = recipe.max_steps * recipe.accumulation
     if recipe.packing:
         # Packed rows fill a sequence up to the limit.

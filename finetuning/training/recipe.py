@@ -14,14 +14,16 @@ from assistant.core.settings import merge, nearest, read_yaml
 CONFIG = "training_config.yaml"
 METHODS = ("lora", "dora", "qlora", "lora_8bit", "ia3", "prompt_tuning", "full")
 QUANTISED = ("qlora", "lora_8bit")
-LORA = ("lora", "dora", *QUANTISED)
+# What `prefer` does: not chosen by a flag of `train`.
+PREFERENCE = "dpo"
+LORA = ("lora", "dora", *QUANTISED, PREFERENCE)
 SCHEDULES = ("cosine", "linear", "constant")
 PRESETS = ("fast", "balanced", "quality", "memory_efficient")
 Scale = Literal["small", "large"]
 # SPEC's line between the two sets of presets.
 LARGE_PARAMETERS = 1_000_000_000
-# Tokens of a step where no batch size is given: short rows learned well eight together, long ones want more steps (docs/LOG.md).
-STEP_TOKENS = 650
+# Tokens of a step where no batch size is given: fewer learn more of each token and take longer for it (docs/LOG.md).
+STEP_TOKENS = 330
 MOST_ROWS = 32
 # A small dataset is repeated until it has had so many steps: fewer hardly move the weights.
 LEAST_STEPS, MOST_EPOCHS = 160, 20.0
@@ -44,8 +46,10 @@ class Recipe:
     lora_alpha: int = 16
     rank_stabilised: bool = True
     lora_dropout: float = 0.0
+    frozen_share: float = 0.0
     prompt_tokens: int = 20
     replay: float = 0.07
+    beta: float = 0.1
     neftune_alpha: float = 0.0
     packing: bool = False
     weight_decay: float = 0.0
@@ -75,6 +79,11 @@ class Recipe:
     def quantised(self) -> bool:
         """Whether the base is held in 4 or 8 bits while it is trained."""
         return self.method in QUANTISED
+
+    @property
+    def prefers(self) -> bool:
+        """Whether pairs of answers are trained instead of answers."""
+        return self.method == PREFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +160,9 @@ def _configured(paths: Paths, scale: Scale) -> tuple[_Presets, dict[str, dict[st
 def _methods(part: dict[str, Any], common: Recipe, faults: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for method, changes in part.items():
-        if method not in METHODS:
-            faults.append(f"there is no key 'training.methods.{method}'; {nearest(str(method), list(METHODS))}")
+        if method not in (*METHODS, PREFERENCE):
+            known = [*METHODS, PREFERENCE]
+            faults.append(f"there is no key 'training.methods.{method}'; {nearest(str(method), known)}")
         elif not isinstance(changes, dict):
             faults.append(f"'training.methods.{method}' holds a group of keys, not {changes!r}.")
         else:
@@ -175,12 +185,19 @@ def _conflicts(value: Recipe) -> list[str]:
             f"'lora_dropout' has no meaning for {value.method}: it leaves out inputs of a LoRA adapter.",
         ),
     ]
+    if value.prefers:
+        checks += [
+            (value.packing, "'packing' cannot go with preference pairs."),
+            (value.neftune_alpha > 0, "'neftune_alpha' cannot go with preference pairs."),
+            (value.replay > 0, "'replay' cannot go with preference pairs: its rows are answers, not pairs."),
+            (value.tokens_at_once > 0, "'tokens_at_once' cannot go with preference pairs; use a smaller batch_size with accumulation."),
+        ]
     return [sentence for wrong, sentence in checks if wrong]
 
 
 def _out_of_range(value: Recipe, where: str) -> list[str]:
     checks = [
-        (value.method in METHODS, "method", f"use one of {', '.join(METHODS)}."),
+        (value.method in (*METHODS, PREFERENCE), "method", f"use one of {', '.join(METHODS)}."),
         (value.schedule in SCHEDULES, "schedule", f"use one of {', '.join(SCHEDULES)}."),
         (0 < value.share <= 1, "share", "above 0, at most 1."),
         (0 < value.exposures <= 1000, "exposures", "above 0, at most 1000."),
@@ -193,9 +210,11 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (1 <= value.lora_r <= 512, "lora_r", "from 1 to 512."),
         (1 <= value.lora_alpha <= 4096, "lora_alpha", "from 1 to 4096."),
         (0 <= value.lora_dropout < 1, "lora_dropout", "at least 0, below 1."),
+        (0 <= value.frozen_share < 1, "frozen_share", "from 0, below 1."),
         (1 <= value.prompt_tokens <= 512, "prompt_tokens", "from 1 to 512."),
         (0 <= value.neftune_alpha <= 100, "neftune_alpha", "from 0 to 100 (0: no noise)."),
         (0 <= value.replay <= 1, "replay", "from 0 to 1."),
+        (0 < value.beta <= 10, "beta", "above 0, at most 10."),
         (0 <= value.weight_decay <= 1, "weight_decay", "from 0 to 1."),
         (0 <= value.warmup_share <= 1, "warmup_share", "from 0 to 1."),
         (value.max_grad_norm > 0, "max_grad_norm", "above 0."),

@@ -34,7 +34,7 @@ from datasets import Dataset
 from finetuning.synthetic import pairs as pairing
 from finetuning.synthetic.pairs import Pair
 from finetuning.synthetic.rewards import LEAST_ACCURACY, MODEL
-from finetuning.training import scorer, sft
+from finetuning.training import scorer, trainer
 
 TRAINED, HELD = 320, 96
 # So many questions are put to the base, whose wrong answers become pairs.
@@ -147,7 +147,7 @@ def _fitted(
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    tokenizer = sft.tokenizer(base, chat, paths)
+    tokenizer = trainer.tokenizer(base, chat, paths)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     rows = {
         "chosen_ids": [scorer.encoded(chat, pair.prompt, pair.chosen) for pair in trained],
@@ -201,15 +201,15 @@ def _steps(model: Any, tokenizer: Any, rows: Any, folder: Path, recipe: _Recipe,
     """Train on a thread of its own, so that its figures are shown as they come; returns the loss of each step."""
     told: queue.Queue[dict[str, float] | Exception | None] = queue.Queue()
     stop = threading.Event()
-    trainer = RewardTrainer(
+    fitter = RewardTrainer(
         model, _arguments(folder, recipe, seed), train_dataset=rows, processing_class=tokenizer, callbacks=[_Told(told, stop)]
     )
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainer.remove_callback(transformers.ProgressCallback)
+    fitter.remove_callback(transformers.PrinterCallback)
+    fitter.remove_callback(transformers.ProgressCallback)
 
     def work() -> None:
         try:
-            trainer.train()
+            fitter.train()
             told.put(None)
         except Exception as error:  # noqa: BLE001 - crosses the thread's end: raised again by whoever reads
             told.put(error)

@@ -20,15 +20,24 @@ BYTES_A_TOKEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its token ids, of which the first ``prompt`` are read and the others are trained."""
+    """One row: its token ids, of which the first ``prompt`` are read and the others are trained.
+
+    Of a preference pair ``ids`` are the prompt with the chosen answer, and ``rejected`` the ids of the other answer.
+    """
 
     ids: tuple[int, ...]
     prompt: int
+    rejected: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens are computed."""
+        return len(self.ids) + (self.prompt + len(self.rejected) if self.rejected else 0)
 
     @property
     def trained(self) -> int:
         """How many tokens count in the loss."""
-        return len(self.ids) - self.prompt
+        return len(self.ids) - self.prompt + len(self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class Encoded:
     @property
     def tokens(self) -> int:
         """All tokens of all rows."""
-        return sum(len(row.ids) for row in self.rows)
+        return sum(row.tokens for row in self.rows)
 
     @property
     def answers(self) -> int:
@@ -126,18 +135,6 @@ def system(path: Path, model: str) -> str:
         if not fault:
             found[messages(document["input_text"], model)[0].content] += 1
     return found.most_common(1)[0][0] if found else system_prompt(model)
-
-
-def prompts(path: Path, chat: ChatFormat, model: str, count: int) -> list[list[int]]:
-    """The first prompts of a file, open for an answer."""
-    found = []
-    for _, line in _lines(path):
-        fault, document = _read(line)
-        if not fault:
-            found.append(chat.encode(messages(document["input_text"], model)))
-        if len(found) == count:
-            break
-    return found
 
 
 def shared_prefix(rows: Sequence[Row]) -> int:

@@ -23,9 +23,10 @@ from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.engine import hf
 from assistant.engine.base import Base
-from finetuning.training import finish, methods, processes, replay, sft, trial
+from finetuning.training import dpo, finish, methods, preferences, processes, replay, sft, trial
 from finetuning.training import plan as plans
 from finetuning.training import rows as row_files
+from finetuning.training import trainer as trainers
 from finetuning.training.callbacks import Keeper, Reporter, Validator, board
 from finetuning.training.judge import LEAST_GAIN, Validations
 from finetuning.training.network import with_adapter
@@ -85,16 +86,26 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
     if base.sha256 != plan.base_sha256:
         raise ModelError(f"The base {base.name} is not the one this run was planned with.", f"Start a new training: `train {plan.model}`.")
     chat = hf.chat_format(base, paths)
-    rows = row_files.encode(paths.datasets / plan.train.path, chat, plan.model, plan.recipe.max_length)
+    encode = preferences.encode if plan.recipe.prefers else row_files.encode
+    rows = encode(paths.datasets / plan.train.path, chat, plan.model, plan.recipe.max_length)
     rows = row_files.part(rows, plan.recipe.share, plan.seed)
     if rows.cut:
         say(Notice(f"{rows.cut} of {len(rows.rows)} rows are longer than {plan.recipe.max_length} tokens; their ends are cut.", "warning"))
     judged: tuple[Row, ...] = ()
     if plan.validation:
-        judged = row_files.encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
+        judged = encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
     rows = _with_replay(rows, paths, settings, plan, base, chat, say, stop)
     return Work(
-        paths, settings, run, plan, base, chat, rows, tuple(sft.validation_rows(judged, plan.recipe.validation_rows, plan.seed)), say, stop
+        paths,
+        settings,
+        run,
+        plan,
+        base,
+        chat,
+        rows,
+        tuple(trainers.validation_rows(judged, plan.recipe.validation_rows, plan.seed)),
+        say,
+        stop,
     )
 
 
@@ -122,13 +133,14 @@ def learn(work: Work) -> Outcome | None:
         kept.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(kept / ".part", ignore_errors=True)
     processes.wait()
-    model = with_adapter(methods.load(work.base, work.paths, plan.recipe), plan.recipe, plan.seed)
+    model = _model(work)
     writer = board(work.paths, work.run, plan.recipe)
     keeper = Keeper(plan.recipe, work.stop)
     trainer: Any = None
-    reporter = Reporter(work.say, writer, lambda step: sum(len(work.rows.rows[row].ids) for row in _rows_of(trainer, plan, step)))
-    tokenizer = sft.tokenizer(work.base, work.chat, work.paths)
-    trainer = sft.AnswerTrainer(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say)
+    reporter = Reporter(work.say, writer, lambda step: sum(work.rows.rows[row].tokens for row in _rows_of(trainer, plan, step)))
+    tokenizer = trainers.tokenizer(work.base, work.chat, work.paths)
+    kind = dpo.PreferenceTrainer if plan.recipe.prefers else sft.AnswerTrainer
+    trainer = kind(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say)
     measured = Validations(kept / VALIDATIONS, plan.recipe.patience, _step(kept))
     if measured.points:
         reporter.validation = measured.points[-1].loss
@@ -141,7 +153,7 @@ def learn(work: Work) -> Outcome | None:
         trainer.steps,
     )
     trainer.add_callback(validator)
-    latest = next(iter(sft.checkpoints(kept)), None)
+    latest = next(iter(trainers.checkpoints(kept)), None)
     start = _start(work, trainer, reporter, measured)
     if work.stop():
         return None
@@ -154,6 +166,22 @@ def learn(work: Work) -> Outcome | None:
         writer.close()
         return None
     return _trained(work, trainer, reporter, measured, writer, start, ended or validator.ended)
+
+
+def _model(work: Work) -> Any:
+    """The base with what is trained over it: fresh, or the weights of the version that preferences begin with."""
+    plan = work.plan
+    base = methods.load(work.base, work.paths, plan.recipe)
+    if not plan.begins_with:
+        return with_adapter(base, plan.recipe, plan.seed)
+    folder = Store(work.paths).version_folder(plan.model, plan.begins_with)
+    if preferences.weights(folder) != plan.begins_sha256:
+        raise TrainingError(
+            f"{plan.model} {plan.begins_with}, with which this run begins, is not there as it was.",
+            f"Start a new one: `prefer {plan.model}`.",
+        )
+    base.config.use_cache = False
+    return PeftModel.from_pretrained(base, str(folder), is_trainable=True)
 
 
 def _trained(
@@ -179,7 +207,7 @@ def _trained(
     done = [row for batch in trainer.batches[: step * work.plan.recipe.accumulation] for row in batch]
     return Outcome(
         steps=step,
-        tokens=sum(len(work.rows.rows[row].ids) for row in done),
+        tokens=sum(work.rows.rows[row].tokens for row in done),
         trained_tokens=sum(work.rows.rows[row].trained for row in done),
         seconds=round(history[-1]["seconds"], 1),
         cpu_seconds=round(history[-1].get("cpu_seconds", 0.0), 1),
@@ -263,7 +291,7 @@ def _save_weights(trainer: Any, work: Work, part: Path) -> None:
         state = {name: tensor.to(torch.bfloat16) for name, tensor in (state or model.state_dict()).items()}
         model.config.dtype, model.config.use_cache = torch.bfloat16, True
         hf.save_tokenizer(work.base, work.chat, work.paths, part)
-    model.save_pretrained(str(part), state_dict=state)
+    trainers.save(model, part, state)
     (part / "README.md").unlink(missing_ok=True)
 
 
@@ -283,5 +311,5 @@ def _together(stop: Stop) -> Stop:
 
 
 def _step(kept: Path) -> int:
-    latest = next(iter(sft.checkpoints(kept)), None)
+    latest = next(iter(trainers.checkpoints(kept)), None)
     return int(latest.name.rpartition("-")[2]) if latest else 0

@@ -30,15 +30,14 @@ def write_rows(paths, rows=ROWS):
     files.write_jsonl(folder / "validation.jsonl", documents[:2])
 
 
-def planned(paths, **changes):
-    """The work of a new version, loaded."""
+def planned(paths, data=None, begins=("", ""), **changes):
+    """The work of a new version, loaded; ``begins`` is the version that preferences begin with, and its hash."""
     configured = settings.load(paths)
     base = engines.base_of(configured, paths)
     chosen = recipe(paths, "balanced", "small", {**QUICK, **changes})
-    data = plans.dataset(paths, "small")
-    plan = plans.sealed(
-        TrainingPlan("small", base.name, configured.base, base.sha256, plans.parameters(base), *data, "balanced", chosen, plans.SEED)
-    )
+    data = data or plans.dataset(paths, "small")
+    about = "small", base.name, configured.base, base.sha256, plans.parameters(base)
+    plan = plans.sealed(TrainingPlan(*about, *data, "balanced", chosen, plans.SEED, *begins))
     version = Store(paths).reserve("small", plans.to_json(plan))
     run = runs.create(paths, "small", version, plan.hash, promote=False)
     said = []

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from safetensors import safe_open
 
 from assistant.core import settings
 from assistant.core.events import Progress
@@ -132,3 +133,19 @@ def test_a_run_of_any_method_goes_on_where_it_was_stopped(root, method):
     outcome = session.learn(work)
     assert outcome.steps == 3
     assert outcome.validation_after == pytest.approx(whole.validation_after, abs=0.03)
+
+
+def test_only_the_upper_layers_get_an_adapter_where_the_others_are_frozen(root, versions):
+    adapter, work, outcome = learned(root, learning_rate=RATES["lora"], frozen_share=0.5)
+    with safe_open(adapter.folder / "adapter_model.safetensors", "pt") as weights:
+        layers = {int(name.split(".layers.")[1].split(".")[0]) for name in weights.keys()}  # noqa: SIM118
+    assert layers == set(range(15, 30))
+    assert (adapter.folder / "adapter.gguf").is_file()
+    first, after = outcome.first_loss, outcome.validation_after
+    assert first == pytest.approx(versions["lora"][2].first_loss, abs=0.02)
+    made = engines.make("hf", work.base, settings.load(root), root)
+    try:
+        made.set_adapters([adapter])
+        assert loss(made.score(pairs(versions["lora"]), adapter.key)) == pytest.approx(after, abs=0.04)
+    finally:
+        made.release()

@@ -35,6 +35,13 @@ def test_parts_need_less_and_never_divide_a_row():
     assert memory.part(Batch(5, 100, 50), 300) == Batch(3, 100, 30)
 
 
+def test_frozen_layers_keep_nothing_unless_activations_are_computed_twice():
+    half, quarter, none = (need(0, [Batch(4, 128, 256)], frozen_share=share) for share in (0.5, 0.25, 0.0))
+    assert half < quarter < none
+    assert need(frozen_share=0.5, gradient_checkpointing=True) == need(gradient_checkpointing=True)
+    assert need(frozen_share=0.5, method="full") == need(method="full")
+
+
 def test_the_plan_retreats_to_smaller_parts_and_then_to_computing_twice():
     whole = need(0)
     smaller, needed = memory.fitted(EMBEDDED, Recipe(), LONG, whole - 1, 0)

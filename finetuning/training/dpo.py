@@ -1,0 +1,73 @@
+"""trl's DPOTrainer on pairs that are token ids already, with the run's batches, checkpoints and figures.
+
+Direct preference optimisation: Rafailov et al. 2023, arXiv 2305.18290. The version that is trained on stays beside it as the
+reference, a frozen copy of its adapter.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from assistant.core.events import Event
+from datasets import Dataset
+from finetuning.training.plan import TrainingPlan
+from finetuning.training.rows import Row
+from finetuning.training.trainer import RunTrainer, arguments
+
+# What trl calls the figures that are shown live, and what they are called here.
+SHOWN = {"rewards/margins": "margin", "rewards/accuracies": "accuracy"}
+
+
+class PreferenceTrainer(RunTrainer, DPOTrainer):
+    """Trains an adapter to find each chosen answer likelier, against the rejected one, than its frozen copy does."""
+
+    def __init__(
+        self,
+        model: Any,
+        plan: TrainingPlan,
+        rows: Sequence[Row],
+        tokenizer: Any,
+        folder: Path,
+        callbacks: list[TrainerCallback],
+        say: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.prepare_run(plan, rows, folder)
+        super().__init__(
+            model=model,
+            args=DPOConfig(**arguments(plan, folder, self.steps), beta=plan.recipe.beta),
+            train_dataset=Dataset.from_list([_example(rows[0])]),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+        self.adopt()
+        for name, parameter in self.model.named_parameters():
+            if ".ref." in name:
+                parameter.requires_grad = False
+
+    def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Pairs as tensors: the chosen answers, then the rejected ones."""
+        return self.data_collator([_example(row) for row in rows or self.rows[:1]])
+
+    def weight(self, rows: Sequence[Row]) -> int:
+        """What the mean loss of these pairs stands for: as many pairs."""
+        return len(rows)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Hand the figures to the callbacks, margin and accuracy of the step among them."""
+        found = self._metrics["train"]
+        shown = {name: sum(found[key]) / len(found[key]) for key, name in SHOWN.items() if found.get(key)}
+        for metrics in self._metrics.values():
+            metrics.clear()
+        transformers.Trainer.log(self, {**logs, **shown, **self.spent()}, start_time)
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        # The pairs are token ids, by the chat format that answers.
+        return dataset
+
+
+def _example(row: Row) -> dict[str, list[int]]:
+    return {"prompt_ids": list(row.ids[: row.prompt]), "chosen_ids": list(row.ids[row.prompt :]), "rejected_ids": list(row.rejected)}
