@@ -16,6 +16,8 @@ NAMES: dict[Measure, str] = {
 }
 # Below this change of a token's log-probability an adapter counts as one without effect.
 LEAST_EFFECT = 1e-3
+# Five questions all go the same way by chance once in sixteen times (sign test, two-sided), six once in 32: under 0.05.
+LEAST_ROWS = 6
 # From so many general questions on, of which the base answers more than 60, a loss of a tenth is seen.
 ENOUGH_GENERAL = 150
 
@@ -37,8 +39,8 @@ class Difference:
 
     @property
     def better(self) -> bool:
-        """Surely better: the interval lies above the noise."""
-        return self.gain.low > self.noise
+        """Surely better: the interval lies above the noise, over enough questions for that to mean something."""
+        return self.gain.low > self.noise and self.gain.rows >= LEAST_ROWS
 
     @property
     def worse(self) -> bool:

@@ -87,3 +87,15 @@ def test_the_verdict_says_better_same_and_worse_for_each_rival_with_figures():
 
 def test_few_questions_are_mentioned():
     assert any("key-fact recall (6)" in line for line in verdict(evidence(difference(rows=6))))
+
+
+def test_a_gain_over_too_few_questions_is_held():
+    five, six = (refusal(evidence(difference(rows=rows))) for rows in (5, 6))
+    assert "not surely better" in five and "5 questions" in five
+    assert six == ""
+
+
+def test_preferences_alone_can_make_a_version_better_but_not_at_the_cost_of_facts():
+    preferred = difference("preference", 0.2)
+    assert refusal(evidence(difference(gain=0.0), difference("loss", -0.1), preferred)) == ""
+    assert "key-fact recall" in refusal(evidence(difference(gain=-0.2), preferred))
