@@ -2,10 +2,11 @@
 
     python benchmarks/quality.py [--root DIR] [--model unified|qna|technical] [--answers 100] [--goal 0.8] [--times 4] [--json]
 
-Both learn the same answers with the same adapter, from the same start: PZ2 as the preset `balanced` says, trl as it comes (bf16 base, its own
-batch size, learning rate, schedule, collator and loss) with gradient checkpointing off. trl gets --times as long as PZ2 took, first with its
-own learning rate, then with PZ2's. Recall is measured on the embedded base with the adapter as it was at a few points of the way, on wordings
-that nobody trained on; the seconds count the training alone. Forgetting is the loss on the base's own answers to general questions.
+Both learn the same answers with the same adapter, from the same start: PZ2 as the preset `balanced` says, trl as it comes (bf16
+base, its own batch size, learning rate, schedule, collator and loss) with gradient checkpointing off. trl gets --times as long as
+PZ2 took, first with its own learning rate, then with PZ2's. Recall is measured with the adapter as it was at a few points of the
+way, on wordings that nobody trained on; the seconds count the training alone. Forgetting is the loss on the base's own answers to
+general questions that nobody trained on.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

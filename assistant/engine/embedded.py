@@ -68,11 +68,13 @@ def materialise(paths: Paths) -> Path:
     model = base(paths)
     if (folder / "model.safetensors").is_file() and (folder / "config.json").is_file():
         return folder
-    # Its progress bars would land in the middle of the screen.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    # Its progress bars would land in the middle of the screen.
+    logging.disable_progress_bar()
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".materialise.") as temporary:
         network = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=GGUF, dtype=torch.bfloat16)

@@ -21,7 +21,7 @@ from assistant.engine.base import Base
 from finetuning.training.recipe import Recipe
 from finetuning.training.rows import Row
 
-PROMPTS = "replay.txt"
+PROMPTS, ANSWERS = "replay.txt", "replay"
 # A longer answer of a small base wanders off; its end teaches nothing worth keeping.
 ANSWER = Sampling(max_tokens=96)
 CHUNK = 32
@@ -56,9 +56,9 @@ def rows(paths: Paths, settings: Settings, base: Base, chat: ChatFormat, system:
 
 
 def _answers(paths: Paths, settings: Settings, base: Base, asked: Sequence[str], stop: Callable[[], bool]) -> list[tuple[int, ...]]:
-    """What the base answers, in order; kept for the next training on the same base."""
+    """What the base answers, in order; kept for the next training on the same base. The embedded one's answers lie in the corpus."""
     known_at = paths.logs / "replay" / f"{_name(base)}.json"
-    known = _known(known_at)
+    known = _known(paths.corpus / ANSWERS / known_at.name) | _known(known_at)
     missing = [prompt for prompt in asked if prompt not in known]
     if missing and not stop():
         engine = engines.make("hf", base, settings, paths)
@@ -68,7 +68,7 @@ def _answers(paths: Paths, settings: Settings, base: Base, asked: Sequence[str],
                     break
                 part = missing[start : start + CHUNK]
                 begun = [engine.format.encode([Message("system", system_prompt("base")), Message("user", prompt)]) for prompt in part]
-                for prompt, said in zip(part, engine.batch(begun, None, ANSWER), strict=True):
+                for prompt, said in zip(part, engine.batch(begun, None, ANSWER, scored=False), strict=True):
                     ended = [engine.format.end_ids[0]] if said.stopped == "end" else []
                     known[prompt] = [*said.ids, *ended]
                 files.write_json(known_at, known)
