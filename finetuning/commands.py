@@ -257,6 +257,23 @@ COMMANDS: tuple[Command, ...] = (
         needs_torch=True,
     ),
     Command(
+        "methods",
+        "train the same rows by several methods, compare them, and write the report",
+        "finetuning.training.series:run",
+        (
+            Param("model", "unified, qna, technical, or a domain of yours", positional=True, default="unified"),
+            Param("methods", "lora, prompt_tuning, ia3, dpo (the default), dora, qlora, lora_8bit, full", many=True),
+            Param("name", "what to call the report: its folder under logs/reports", default="methods"),
+            Param("limit", "at most so many held-out rows are asked, 0 for all (default: 100)", "int"),
+            Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
+            Param("max_steps", "stop each after so many steps", "int"),
+            Param("epochs", "passes over the rows", "float"),
+            Param("set", "any other field of training_config.yaml, the same for all", many=True),
+            Param("seed", "the number that fixes every choice", "int"),
+        ),
+        needs_torch=True,
+    ),
+    Command(
         "jobs",
         "training runs: list, follow, resume, cancel or delete",
         "finetuning.training.commands:jobs",

@@ -1,7 +1,7 @@
 """The commands `train` and `jobs`. They start, watch and end the trainer's process, and load no torch themselves."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from assistant.core.commands import Context
@@ -47,7 +47,7 @@ def train(
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
     yield from preflight.look(paths, model, preset, seed, changes, found)
-    yield from _begun(context, found, promote, detach, together, trackers_asked)
+    yield from begun(context, found, promote, detach, together, trackers_asked)
 
 
 def prefer(
@@ -68,16 +68,16 @@ def prefer(
     plan.check_model(paths, model)
     trackers_asked = trackers.check(report_to or ())
     changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ()) | {"method": PREFERENCE}
-    begins, digest = _beginning(paths, model, version)
+    begins, digest = beginning(paths, model, version)
     yield Step(f"Gathering preference pairs for {model}")
     gathered = preferences.gather(paths, model, pairs or (), plan.SEED if seed is None else seed)
     found = preflight.Look()
     yield Step(f"Checking what preferring ({preset}) needs")
     yield from preflight.look(paths, model, preset, seed, changes, found, preflight.Beginning(begins, digest, gathered))
-    yield from _begun(context, found, promote, detach, (1, ""), trackers_asked)
+    yield from begun(context, found, promote, detach, (1, ""), trackers_asked)
 
 
-def _beginning(paths: Paths, model: str, version: str | None) -> tuple[str, str]:
+def beginning(paths: Paths, model: str, version: str | None) -> tuple[str, str]:
     """The version that is trained further (the live one when none is named; `base` or nothing trained yet: none), and its hash."""
     store = Store(paths)
     name = version or store.current(model).version or "base"
@@ -93,21 +93,27 @@ def _beginning(paths: Paths, model: str, version: str | None) -> tuple[str, str]
     return card.version, digest
 
 
-def _begun(
-    context: Context, found: preflight.Look, promote: bool, detach: bool, together: tuple[int, str], trackers_asked: tuple[str, ...]
-) -> Iterator[Event]:
-    """Start a run whose preflight is done, and follow it; or say what stands against it."""
+def begun(
+    context: Context,
+    found: preflight.Look,
+    promote: bool = False,
+    detach: bool = False,
+    together: tuple[int, str] = (1, ""),
+    trackers_asked: tuple[str, ...] = (),
+) -> Generator[Event, None, Run | None]:
+    """Start a run whose preflight is done, and follow it; or say what stands against it (None)."""
     if found.plan is None:
         problems = "one thing stands" if found.failed == 1 else f"{found.failed} things stand"
         yield Failed(f"The training was not started: {problems} against it.", "Put right what is marked above, then train again.")
         yield Finished(2)
-        return
+        return None
     if together[0] > (rows := found.plan.recipe.batch_size):
         yield Notice(f"{together[0]} processes share batches of {rows} rows: some will be idle.", "warning")
     model = found.plan.model
     version = Store(context.paths).reserve(model, plan.to_json(found.plan))
     run = runs.create(context.paths, model, version, found.plan.hash, promote, *together, trackers_asked)
     yield from _launched(context, run, detach)
+    return run
 
 
 def jobs(context: Context, action: str = "list", run: str | None = None) -> Iterator[Event]:
@@ -117,7 +123,7 @@ def jobs(context: Context, action: str = "list", run: str | None = None) -> Iter
         case "follow":
             yield from _follow(context, runs.newest(paths, run).run)
         case "resume":
-            yield from _resume(context, runs.newest(paths, run))
+            yield from resume(context, runs.newest(paths, run))
         case "cancel":
             yield from _cancel(paths, runs.newest(paths, run))
         case "delete":
@@ -212,7 +218,8 @@ def _tell(context: Context, switched: Switched) -> None:
         context.chat.live.announced(switched.model, switched.version)
 
 
-def _resume(context: Context, job: Job) -> Iterator[Event]:
+def resume(context: Context, job: Job) -> Iterator[Event]:
+    """Start a run again that is not finished, and follow it."""
     paths, run = context.paths, job.run
     if job.alive:
         raise TrainingError(f"{run.run} is running.", "`jobs follow` shows it.")
