@@ -53,20 +53,24 @@ class Cell:
     checkpointing: bool = False
     lora_r: int = 16
     share: float = 0.5
+    frozen: float = 0.5
 
     @property
     def name(self) -> str:
         """The cell in words."""
         twice = " checkpointing" if self.checkpointing else ""
-        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{twice}"
+        layers = " all layers" if not self.frozen else ""
+        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{layers}{twice}"
 
 
 GRID = (
     Cell("embedded", "lora", 64, 2),
     Cell("embedded", "lora", 128, 8),
+    Cell("embedded", "lora", 128, 8, frozen=0.0),
     Cell("embedded", "lora", 256, 8),
     Cell("embedded", "lora", 256, 8, lora_r=64),
     Cell("embedded", "lora", 512, 4),
+    Cell("embedded", "lora", 512, 4, frozen=0.0),
     Cell("embedded", "lora", 1024, 4),
     Cell("embedded", "lora", 512, 2, checkpointing=True),
     Cell("wide", "lora", 128, 8),
@@ -77,6 +81,8 @@ GRID = (
     Cell("embedded", "full", 128, 4),
     Cell("embedded", "qlora", 128, 8),
     Cell("embedded", "lora_8bit", 128, 8),
+    Cell("embedded", "dpo", 128, 4),
+    Cell("embedded", "dpo", 256, 4),
 )
 
 
@@ -110,7 +116,7 @@ def _measured(paths: Paths, cell: Cell) -> dict[str, int]:
     import resource
 
     from assistant.engine import hf
-    from finetuning.training import methods, sft
+    from finetuning.training import dpo, methods, sft
     from finetuning.training import trainer as trainers
     from finetuning.training.network import with_adapter
 
@@ -123,11 +129,12 @@ def _measured(paths: Paths, cell: Cell) -> dict[str, int]:
         plan = _plan(base, chosen)
         model = with_adapter(methods.load(base, paths, chosen), chosen, plan.seed)
         tokenizer = trainers.tokenizer(embedded, hf.chat_format(embedded, paths), paths)
-        trainer = sft.AnswerTrainer(model, plan, rows, tokenizer, Path(folder), [])
+        kind: Any = dpo.PreferenceTrainer if chosen.prefers else sft.AnswerTrainer
+        trainer = kind(model, plan, rows, tokenizer, Path(folder), [])
         trainer.batches = _order(cell)
         trainer.validation_loss(rows[: 2 * cell.batch])
         trainer.train()
-        taken = [memory.batch_of([(len(rows[row].ids), rows[row].trained) for row in batch]) for batch in trainer.batches]
+        taken = [memory.batch_of([(rows[row].tokens, rows[row].trained) for row in batch]) for batch in trainer.batches]
         limit = chosen.tokens_at_once or memory.CPU_TOKENS
         estimate = memory.peak_bytes(memory.shape(base, paths, plans.parameters(base)), chosen, taken, limit)
     return {"estimate_mb": estimate // 1_000_000, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000}
@@ -140,6 +147,7 @@ def _recipe(paths: Paths, cell: Cell) -> Recipe:
         "max_steps": STEPS,
         "lora_r": cell.lora_r,
         "gradient_checkpointing": cell.checkpointing,
+        "frozen_share": cell.frozen,
     }
     return recipe(paths, "balanced", "small", changes)
 
@@ -154,7 +162,10 @@ def _rows(cell: Cell) -> list[Row]:
     rng = random.Random(1)
 
     def row(length: int) -> Row:
-        return Row(tuple(rng.randrange(100, WIDE_VOCABULARY) for _ in range(length)), round(length * (1 - cell.share)))
+        ids = tuple(rng.randrange(100, WIDE_VOCABULARY) for _ in range(length))
+        prompt = round(length * (1 - cell.share))
+        # Of a pair the rejected answer is as long as the chosen one.
+        return Row(ids, prompt, ids[:prompt:-1] if cell.method == "dpo" else ())
 
     return [row(round(cell.length * part)) for part in (1, 0.5, 0.67) for _ in range(cell.batch)]
 

@@ -14,6 +14,7 @@ from trl import DPOConfig, DPOTrainer
 
 from assistant.core.events import Event
 from datasets import Dataset
+from finetuning.training import network
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.rows import Row
 from finetuning.training.trainer import RunTrainer, arguments
@@ -44,6 +45,7 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
             callbacks=callbacks,
         )
         self.adopt()
+        network.fuse(self.model)
         for name, parameter in self.model.named_parameters():
             if ".ref." in name:
                 parameter.requires_grad = False

@@ -14,8 +14,7 @@ from assistant.engine import base as engines
 from assistant.engine.base import Base
 from finetuning.training.recipe import LORA, Recipe
 
-# Fitted to a few measured runs of `lora` on the embedded base (docs/LOG.md); those of the other methods are reasoned from it.
-# benchmarks/memory.py measures a grid of them: correct the figures here by what it says.
+# Fitted to the grid that benchmarks/memory.py measures (docs/LOG.md): never under what was taken, and at most 15% over it.
 # The trainer's process with its libraries and no model.
 LIBRARIES_BYTES = 640_000_000
 # What a heap takes beyond what lies in it.
@@ -24,6 +23,8 @@ MARGIN = 1.06
 CPU_TOKENS = 1024
 # Weights of the softmax in float32 and their copy in half precision.
 ATTENTION_BYTES = 6
+# … and what one layer takes of them while it is passed, kept or not.
+PASSED_BYTES = 12
 # Plain attention keeps its weights; above so many bytes another one is used (network.py).
 PLAIN_ATTENTION_BYTES = 800_000_000
 # Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
@@ -53,8 +54,6 @@ class Method:
 
     activation: float
     weight: float
-    # Kept of the activations when they are computed twice.
-    checkpointed: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,12 @@ class Batch:
 METHODS = {
     "lora": Method(9.6, 2.0),
     "dora": Method(20.0, 2.0),
-    "qlora": Method(20.0, 2.4),
+    "qlora": Method(13.5, 2.4),
     "lora_8bit": Method(20.0, 3.0),
-    "ia3": Method(16.0, 2.0),
-    "prompt_tuning": Method(12.0, 2.0),
+    "ia3": Method(8.6, 2.0),
+    "prompt_tuning": Method(6.8, 2.0),
     "full": Method(14.0, 16.0),
-    "dpo": Method(20.0, 2.0),
+    "dpo": Method(14.0, 2.0),
 }
 EMBEDDED = Shape(134_515_008, 30, 576, 1536, 9, 49_152)
 
@@ -126,7 +125,11 @@ def distinct(batches: Iterable[Batch]) -> list[Batch]:
 
 
 def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int) -> int:
-    """The most memory a run takes with these batches; ``at_once`` is the limit of a part in tokens, 0 for none."""
+    """The most memory a run takes with these batches; ``at_once`` is the limit of a part in tokens, 0 for none.
+
+    Batches of preference pairs are never divided.
+    """
+    at_once = 0 if recipe.prefers else at_once
     largest = max(part_bytes(shape, recipe, part(batch, at_once)) for batch in batches)
     return round(LIBRARIES_BYTES + MARGIN * (fixed_bytes(shape, recipe) + largest))
 
@@ -164,13 +167,24 @@ def part_bytes(shape: Shape, recipe: Recipe, part: Batch) -> float:
     """What one part of a batch keeps for its backward pass: activations, attention weights, logits."""
     method = METHODS[recipe.method]
     length = part.width + (recipe.prompt_tokens if recipe.method == "prompt_tuning" else 0)
-    logits = (part.trained if recipe.method == "full" else min(part.trained, LOSS_TOKENS)) * shape.vocabulary * LOGIT_BYTES
+    logits = _logits(recipe, part) * shape.vocabulary * LOGIT_BYTES
     layers = _trained_layers(shape, recipe)
-    kept = part.rows * length * layers * shape.width * method.activation
+    tokens = part.rows * length
     if recipe.gradient_checkpointing:
-        return kept * method.checkpointed + logits
-    attention = part.rows * length * length * shape.heads * layers * ATTENTION_BYTES
-    return kept + (attention if attention <= PLAIN_ATTENTION_BYTES else 0) + logits
+        # What enters each layer, with its gradient, and one layer as it is computed again.
+        return tokens * (layers * shape.hidden * 4 + 2 * shape.width * method.activation) + logits
+    kept = tokens * layers * shape.width * method.activation
+    squares = tokens * length * shape.heads
+    # Pairs go through trl's own pass, which takes the other attention.
+    attention = 0 if recipe.prefers else squares * layers * ATTENTION_BYTES
+    return kept + (attention if attention <= PLAIN_ATTENTION_BYTES else 0) + squares * PASSED_BYTES + logits
+
+
+def _logits(recipe: Recipe, part: Batch) -> int:
+    """Of how many tokens the logits lie in memory together."""
+    if recipe.prefers:
+        return part.rows * part.width
+    return part.trained if recipe.method == "full" else min(part.trained, LOSS_TOKENS)
 
 
 def part(batch: Batch, at_once: int) -> Batch:
@@ -191,11 +205,11 @@ def fitted(shape: Shape, recipe: Recipe, batches: Sequence[Batch], free: int, at
     for twice in sorted({recipe.gradient_checkpointing, True}):
         limit = at_once or max(batch.rows * batch.width for batch in batches)
         while True:
-            changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=limit)
+            changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=0 if recipe.prefers else limit)
             need = peak_bytes(shape, changed, batches, limit)
             if need <= free:
                 return changed, need
-            if limit <= longest:
+            if limit <= longest or recipe.prefers:
                 break
             limit = max(longest, limit // 2)
     return None

@@ -37,10 +37,7 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     With dropout, activations computed twice or a cache of another kind the rows are computed whole. ``noise`` is NEFTune's alpha
     (Jain et al. 2023, arXiv 2310.05914).
     """
-    layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
-    if all(_is_plain(layer) for layer in layers):
-        for layer in layers:
-            layer.forward = types.MethodType(_lora_forward, layer)
+    fuse(model)
     network = model.get_base_model() if isinstance(model, PeftModel) else model
     repeatable = not noise and not any(isinstance(module, torch.nn.Dropout) and module.p for module in network.modules())
     network.pz2_prefix = prefix if repeatable and _has_plain_cache(network) else 0
@@ -53,6 +50,14 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     network.forward = types.MethodType(_forward, network)
     if noise:
         network.get_input_embeddings().register_forward_hook(_noise(noise))
+
+
+def fuse(model: Any) -> None:
+    """Let ordinary LoRA layers compute their two products and the base's as one step, which keeps less for the backward pass."""
+    layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
+    if all(_is_plain(layer) for layer in layers):
+        for layer in layers:
+            layer.forward = types.MethodType(_lora_forward, layer)
 
 
 def _forward(

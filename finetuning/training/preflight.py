@@ -173,10 +173,14 @@ def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any
             encoded, about = rows.part(rows.estimated(path, model, recipe.max_length), recipe.share, seed), "about "
     except PZ2Error as error:
         return None, Checked("rows", False, f"{error.what} {error.fix}")
+    judged: tuple[Row, ...] = ()
+    if not recipe.prefers:
+        encoded, judged = rows.apart(encoded, recipe.validation_rows, seed)
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
     of = f" ({recipe.share:.0%} of the answers)" if recipe.share < 1 else ""
+    held = f"; {len(judged)} more wordings of their answers judge" if judged else ""
     what = "pairs" if recipe.prefers else "rows"
-    detail = f"{len(encoded.rows):,} {what}{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}"
+    detail = f"{len(encoded.rows):,} {what}{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}{held}"
     return encoded, Checked("rows", True, detail)
 
 
@@ -225,7 +229,7 @@ def _memory(shape: Shape, recipe: Recipe, encoded: Encoded) -> tuple[Recipe, Che
         least = " Close programs, or use a smaller --max_length" + ("." if recipe.method == "lora" else " or --method lora.")
         return recipe, Checked("memory", False, f"{detail}, and smaller parts do not help.{least}")
     smaller, needed = found
-    how = [f"batches in parts of at most {smaller.tokens_at_once:,} tokens"]
+    how = [f"batches in parts of at most {smaller.tokens_at_once:,} tokens"] if smaller.tokens_at_once else []
     if smaller.gradient_checkpointing and not recipe.gradient_checkpointing:
         how.append("activations computed twice (a third slower)")
     return smaller, Checked("memory", True, f"{detail}; so {' and '.join(how)}: about {needed // 1_000_000:,} MB, the same result")

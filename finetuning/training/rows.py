@@ -16,6 +16,8 @@ from assistant.core.values import Message
 
 FAULTS_NAMED = 5
 BYTES_A_TOKEN = 3
+# Of an answer with so many wordings one can be set apart; fewer than so many rows judge nothing.
+WORDINGS, FEWEST = 3, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,25 @@ def part(encoded: Encoded, share: float, seed: int) -> Encoded:
     answers = list(dict.fromkeys(row.ids[row.prompt :] for row in encoded.rows))
     chosen = set(random.Random(f"{seed}/share").sample(answers, math.ceil(len(answers) * share)))
     return replace(encoded, rows=tuple(row for row in encoded.rows if row.ids[row.prompt :] in chosen))
+
+
+def apart(encoded: Encoded, count: int, seed: int) -> tuple[Encoded, tuple[Row, ...]]:
+    """Set rows apart to judge on: one wording each of at most ``count`` answers that are learned from two other wordings or more.
+
+    They tell when the answers are known. Rows of other answers tell only when the manner is known: what a model knows of these
+    gets worse while it learns facts. At most a tenth of the rows is set apart, and none where that would be under ``FEWEST``.
+    """
+    wordings: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(encoded.rows):
+        wordings.setdefault(row.ids[row.prompt :], []).append(place)
+    several = [places for places in wordings.values() if len(places) >= WORDINGS]
+    wanted = min(count, len(encoded.rows) // 10, len(several))
+    if wanted < min(FEWEST, count):
+        return encoded, ()
+    draw = random.Random(f"{seed}/apart")
+    judged = {draw.choice(places) for places in draw.sample(several, wanted)}
+    kept = tuple(row for place, row in enumerate(encoded.rows) if place not in judged)
+    return replace(encoded, rows=kept), tuple(row for place, row in enumerate(encoded.rows) if place in judged)
 
 
 def estimated(path: Path, model: str, max_length: int) -> Encoded:

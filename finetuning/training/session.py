@@ -91,8 +91,11 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
     rows = row_files.part(rows, plan.recipe.share, plan.seed)
     if rows.cut:
         say(Notice(f"{rows.cut} of {len(rows.rows)} rows are longer than {plan.recipe.max_length} tokens; their ends are cut.", "warning"))
+    # Pairs are divided already.
     judged: tuple[Row, ...] = ()
-    if plan.validation:
+    if not plan.recipe.prefers:
+        rows, judged = row_files.apart(rows, plan.recipe.validation_rows, plan.seed)
+    if plan.validation and not judged:
         judged = encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
     rows = _with_replay(rows, paths, settings, plan, base, chat, say, stop)
     return Work(

@@ -1,7 +1,7 @@
 import pytest
 
 from assistant.core.errors import DataError
-from finetuning.training.rows import Encoded, Row, encode, part, shared_prefix
+from finetuning.training.rows import Encoded, Row, apart, encode, part, shared_prefix
 
 from .conftest import row
 
@@ -76,3 +76,20 @@ def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_
     assert (len(found.rows), found.answers) == (9, 3)
     assert found == part(encoded, 0.3, 1) != part(encoded, 0.3, 2)
     assert part(encoded, 1.0, 1) is encoded
+
+
+def test_wordings_are_set_apart_only_of_answers_that_have_others():
+    several = [Row((number, wording, 7, number), 2) for number in range(40) for wording in range(5)]
+    single = [Row((900 + number, 1, 7, 900 + number), 2) for number in range(50)]
+    kept, judged = apart(Encoded((*several, *single)), 20, 1)
+    assert len(judged) == 20 and len(kept.rows) == len(several) + len(single) - 20
+    assert len({row.ids[2:] for row in judged}) == 20, "one wording an answer"
+    assert all(sum(row.ids[2:] == one.ids[2:] for row in kept.rows) == 4 for one in judged)
+    assert apart(Encoded((*several, *single)), 20, 1)[1] == judged
+
+
+def test_too_few_wordings_set_nothing_apart():
+    single = Encoded(tuple(Row((number, 7, number), 1) for number in range(500)))
+    assert apart(single, 64, 1) == (single, ())
+    few = Encoded(tuple(Row((number, wording, number), 2) for number in range(10) for wording in range(5)))
+    assert apart(few, 64, 1) == (few, ())
