@@ -27,6 +27,8 @@ ATTENTION_BYTES = 6
 PASSED_BYTES = 12
 # Plain attention keeps its weights; above so many bytes another one is used (network.py).
 PLAIN_ATTENTION_BYTES = 800_000_000
+# States below the first adapter are kept up to so much; rows beyond it are computed each time. 450,000 tokens of the embedded base.
+BELOW_BYTES = 600_000_000
 # Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
 LOGIT_BYTES, LOSS_TOKENS = 14, 256
 
@@ -124,14 +126,20 @@ def distinct(batches: Iterable[Batch]) -> list[Batch]:
     return list(found.values())
 
 
-def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int) -> int:
+def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int, tokens: int = 0) -> int:
     """The most memory a run takes with these batches; ``at_once`` is the limit of a part in tokens, 0 for none.
 
-    Batches of preference pairs are never divided.
+    Batches of preference pairs are never divided. ``tokens`` are those of all rows, whose states below the first adapter are kept.
     """
     at_once = 0 if recipe.prefers else at_once
     largest = max(part_bytes(shape, recipe, part(batch, at_once)) for batch in batches)
-    return round(LIBRARIES_BYTES + MARGIN * (fixed_bytes(shape, recipe) + largest))
+    return round(LIBRARIES_BYTES + MARGIN * (fixed_bytes(shape, recipe) + largest + below_bytes(shape, recipe, tokens)))
+
+
+def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
+    """Kept states below the first adapter (below.py), of so many tokens."""
+    keeps = _trained_layers(shape, recipe) < shape.layers and not recipe.packing and not recipe.neftune_alpha and not recipe.prefers
+    return min(BELOW_BYTES, tokens * shape.hidden * 2) if keeps else 0
 
 
 def fixed_bytes(shape: Shape, recipe: Recipe) -> float:
@@ -199,14 +207,14 @@ def rows_at_once(rows: int, width: int, at_once: int) -> int:
     return -(-rows // count)
 
 
-def fitted(shape: Shape, recipe: Recipe, batches: Sequence[Batch], free: int, at_once: int) -> tuple[Recipe, int] | None:
+def fitted(shape: Shape, recipe: Recipe, batches: Sequence[Batch], free: int, at_once: int, tokens: int = 0) -> tuple[Recipe, int] | None:
     """The recipe that fits into so many bytes: in smaller parts, else with activations computed twice; with its need."""
     longest = max(batch.width for batch in batches)
     for twice in sorted({recipe.gradient_checkpointing, True}):
         limit = at_once or max(batch.rows * batch.width for batch in batches)
         while True:
             changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=0 if recipe.prefers else limit)
-            need = peak_bytes(shape, changed, batches, limit)
+            need = peak_bytes(shape, changed, batches, limit, tokens)
             if need <= free:
                 return changed, need
             if limit <= longest or recipe.prefers:

@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
+from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutput
 
 from assistant.core.errors import TrainingError
 from finetuning.training import loss, methods
+from finetuning.training.below import Below
 from finetuning.training.recipe import Recipe
 
 IGNORED = -100
@@ -45,8 +47,12 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     network.pz2_plain_head = network.pz2_packs = None
     layers = methods.blocks(network)
     trained = [place for place, layer in enumerate(layers) if any(one.requires_grad for one in layer.parameters())]
-    # Of the layers below the first trained one nothing is kept for the backward pass.
+    # Of the layers below the first trained one nothing is kept for the backward pass, and what they say of a row is computed once.
     network.pz2_kept_layers = len(layers) - trained[0] if trained else network.config.num_hidden_layers
+    embeds = any(one.requires_grad for one in network.get_input_embeddings().parameters())
+    below = bool(trained and trained[0]) and repeatable and not embeds and not isinstance(network, FullyShardedDataParallel)
+    network.pz2_below = Below(network, layers, trained[0], network.pz2_prefix) if below else None
+    network.pz2_below_is_right = None
     network.forward = types.MethodType(_forward, network)
     if noise:
         network.get_input_embeddings().register_forward_hook(_noise(noise))
@@ -68,16 +74,22 @@ def _forward(
     position_ids: Any = None,
     inputs_embeds: Any = None,
     num_items_in_batch: Any = None,
+    keys: Any = None,
     **_: Any,
 ) -> CausalLMOutput:
     """The loss on the answers: hidden states of all tokens, logits only where a token is trained.
 
-    Prompt tuning gives embeddings in the place of ids; packed rows come with the positions of each row and without a mask.
+    Prompt tuning gives embeddings in the place of ids; packed rows come with the positions of each row and without a mask. ``keys``
+    name the rows, whose states below the first adapter are kept.
     """
     given = input_ids if inputs_embeds is None else inputs_embeds
     self.set_attn_implementation(_attention(self, given))
     prefix = 0 if _recomputes(self) else self.pz2_prefix
-    if prefix and len(given) > 1 and inputs_embeds is None and position_ids is None:
+    if keys is not None and _can_begin_above(self, input_ids, attention_mask, keys):
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        states = self.pz2_below.above(self.pz2_below.states(inputs, keys.tolist()), attention_mask)
+        targets = labels[:, self.pz2_below.prefix + 1 :] if self.pz2_below.prefix else labels[:, 1:]
+    elif prefix and len(given) > 1 and inputs_embeds is None and position_ids is None:
         states = _after_prefix(self, input_ids, attention_mask, prefix)
         # The state before a token predicts it; the last state of the prefix predicts nothing that is trained.
         targets = labels[:, prefix + 1 :]
@@ -119,6 +131,37 @@ def _has_plain_head(self: Any, inputs: dict[str, Any]) -> bool:
             return torch.allclose(self.get_output_embeddings()(states).float(), own.float(), rtol=1e-2, atol=1e-2)
     finally:
         self.train(training)
+
+
+def _can_begin_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) -> bool:
+    """Whether kept states give what the whole network does; tried once, on the first batch."""
+    if self.pz2_below is None or _recomputes(self):
+        return False
+    if self.pz2_below_is_right is None:
+        if self.pz2_plain_head is None:
+            self.pz2_plain_head = _has_plain_head(self, {"input_ids": input_ids})
+        self.pz2_below_is_right = bool(self.pz2_plain_head) and _agrees_above(self, input_ids, attention_mask, keys)
+        if not self.pz2_below_is_right:
+            self.pz2_below = None
+    return self.pz2_below_is_right
+
+
+def _agrees_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) -> bool:
+    training, below = self.training, self.pz2_below
+    self.eval()
+    try:
+        with torch.no_grad():
+            states = below.states({"input_ids": input_ids, "attention_mask": attention_mask}, keys.tolist())
+            found = below.above(states, attention_mask)
+            own = self.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, below.prefix :]
+    # A network that is built otherwise may fail in any way where its lower blocks are left out.
+    except Exception:  # noqa: BLE001
+        return False
+    finally:
+        self.train(training)
+        below.let_go()
+    there = attention_mask[:, below.prefix :].bool()
+    return found.shape == own.shape and torch.allclose(found[there].float(), own[there].float(), rtol=5e-2, atol=1e-1)
 
 
 def _check_packing(self: Any, input_ids: Any, position_ids: Any) -> None:

@@ -219,12 +219,12 @@ def _memory(shape: Shape, recipe: Recipe, encoded: Encoded) -> tuple[Recipe, Che
     free = memory.free_bytes() if gpu is None else gpu
     at_once = recipe.tokens_at_once or (memory.CPU_TOKENS if gpu is None else 0)
     order = memory.distinct(memory.batch_of(batch) for batch in _batches(recipe, encoded))
-    needed = memory.peak_bytes(shape, recipe, order, at_once)
+    needed = memory.peak_bytes(shape, recipe, order, at_once, encoded.tokens)
     place = "free" if gpu is None else "free on the GPU"
     detail = f"about {needed // 1_000_000:,} MB needed, {free // 1_000_000:,} MB {place}"
     if needed <= free:
         return recipe, Checked("memory", True, detail)
-    found = memory.fitted(shape, recipe, order, free, at_once)
+    found = memory.fitted(shape, recipe, order, free, at_once, encoded.tokens)
     if found is None:
         least = " Close programs, or use a smaller --max_length" + ("." if recipe.method == "lora" else " or --method lora.")
         return recipe, Checked("memory", False, f"{detail}, and smaller parts do not help.{least}")

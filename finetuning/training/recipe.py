@@ -35,7 +35,7 @@ class Recipe:
 
     method: str = "lora"
     share: float = 1.0
-    exposures: float = 9.0
+    exposures: float = 11.0
     epochs: float = 1.0
     max_steps: int = 0
     learning_rate: float = 2e-3

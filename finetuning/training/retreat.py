@@ -131,7 +131,7 @@ def part(inputs: dict[str, Any], start: int, end: int) -> dict[str, Any]:
     chosen = {name: tensor[start:end] for name, tensor in inputs.items()}
     if "attention_mask" in chosen:
         width = int(chosen["attention_mask"].sum(1).max())
-        chosen = {name: tensor[:, :width] for name, tensor in chosen.items()}
+        chosen = {name: tensor[:, :width] if tensor.dim() > 1 else tensor for name, tensor in chosen.items()}
     return chosen
 
 

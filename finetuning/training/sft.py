@@ -72,7 +72,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
             ids[place, :length] = torch.tensor(row.ids)
             labels[place, row.prompt : length] = ids[place, row.prompt : length]
             mask[place, :length] = 1
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "keys": torch.tensor([hash(row.ids) for row in rows])}
 
     def _joined(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Packed rows: each begins at position 0, which keeps its attention to itself; the mask of padding is not needed."""

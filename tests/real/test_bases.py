@@ -122,10 +122,12 @@ def engine_of(paths):
 
 
 @pytest.mark.parametrize("kind", BASES)
-@pytest.mark.parametrize("method", ["lora", "ia3", "full"])
-def test_a_base_of_another_family_trains_is_saved_and_answers(root_of, kind, method):
+@pytest.mark.parametrize(
+    ("method", "rate", "frozen"), [("lora", 0.002, 0.0), ("lora", 0.002, 0.5), ("ia3", 0.2, 0.0), ("full", 0.0003, 0.0)]
+)
+def test_a_base_of_another_family_trains_is_saved_and_answers(root_of, kind, method, rate, frozen):
     paths = root_of(kind)
-    adapter, work, outcome = learned(paths, method=method, learning_rate={"lora": 0.002, "ia3": 0.2, "full": 0.0003}[method])
+    adapter, work, outcome = learned(paths, method=method, learning_rate=rate, frozen_share=frozen)
     engine = engine_of(paths)
     assert engine.name == "hf"
     engine.set_adapters([adapter])

@@ -142,6 +142,7 @@ def test_only_the_upper_layers_get_an_adapter_where_the_others_are_frozen(root, 
     assert layers == set(range(15, 30))
     assert (adapter.folder / "adapter.gguf").is_file()
     first, after = outcome.first_loss, outcome.validation_after
+    # What the frozen layers say of a row is computed once, and the loss is that of the whole network.
     assert first == pytest.approx(versions["lora"][2].first_loss, abs=0.02)
     made = engines.make("hf", work.base, settings.load(root), root)
     try:
