@@ -25,7 +25,9 @@ class Below:
         self._border = blocks[first]
         self._kept: dict[int, Any] = {}
         self._bytes = 0
+        # Of the shared prefix: its states at the border, and its keys and values in each lower block.
         self._of_prefix: Any = None
+        self._lower: list[tuple[Any, Any]] = []
         self._skipping = False
         for block in blocks[:first]:
             block.forward = self._skippable(block.forward)
@@ -35,15 +37,13 @@ class Below:
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         lengths = mask.sum(1).tolist()
         missing = [place for place, key in enumerate(keys) if key not in self._kept]
-        fresh = dict(zip(missing, self._reached(ids[missing], mask[missing]), strict=True)) if missing else {}
-        if self._of_prefix is None:
-            self._of_prefix = next(iter(fresh.values()))[: self.prefix].clone()
-        found = self._of_prefix.new_zeros(len(keys), ids.shape[1] - self.prefix, self._of_prefix.shape[-1])
-        for place, key in enumerate(keys):
-            own = fresh[place][self.prefix : lengths[place]] if place in fresh else self._kept[key]
+        fresh = dict(zip(missing, self._computed(ids[missing], mask[missing]), strict=True)) if missing else {}
+        rows = [fresh[place][: lengths[place] - self.prefix] if place in fresh else self._kept[key] for place, key in enumerate(keys)]
+        found = rows[0].new_zeros(len(keys), ids.shape[1] - self.prefix, rows[0].shape[-1])
+        for place, own in enumerate(rows):
             found[place, : len(own)] = own
             if place in fresh and self._bytes + own.nbytes <= BELOW_BYTES:
-                self._kept[key] = own.clone()
+                self._kept[keys[place]] = own.clone()
                 self._bytes += own.nbytes
         return found
 
@@ -75,8 +75,21 @@ class Below:
     def _run(self, **inputs: Any) -> Any:
         return self._network.base_model(**inputs).last_hidden_state
 
-    def _reached(self, ids: Any, mask: Any) -> Any:
-        """The states of whole rows at the border; nothing above it is computed."""
+    def _computed(self, ids: Any, mask: Any) -> Any:
+        """The states of rows at the border, behind the prefix, whose own are computed once."""
+        if not self.prefix:
+            return self._reached(input_ids=ids, attention_mask=None if bool(mask.all()) else mask, use_cache=False)
+        if self._of_prefix is None:
+            cache = DynamicCache(config=self._network.config)
+            self._of_prefix = self._reached(input_ids=ids[:1, : self.prefix], past_key_values=cache, use_cache=True)[0]
+            self._lower = [(layer.keys, layer.values) for layer in cache.layers[: self.first]]
+        cache = DynamicCache(config=self._network.config)
+        for layer, (keys, values) in zip(cache.layers, self._lower, strict=False):
+            layer.update(keys.expand(len(ids), -1, -1, -1), values.expand(len(ids), -1, -1, -1))
+        return self._reached(input_ids=ids[:, self.prefix :], attention_mask=mask, past_key_values=cache, use_cache=True)
+
+    def _reached(self, **inputs: Any) -> Any:
+        """The states at the border; nothing above it is computed."""
 
         def stop(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             raise _Reached(given[0] if given else named["hidden_states"])
@@ -84,7 +97,7 @@ class Below:
         handle = self._border.register_forward_pre_hook(stop, with_kwargs=True)
         try:
             with torch.no_grad():
-                self._network.base_model(input_ids=ids, attention_mask=None if bool(mask.all()) else mask, use_cache=False)
+                self._network.base_model(**inputs)
         except _Reached as reached:
             return reached.states
         finally:

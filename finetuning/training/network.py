@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
-from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutput
@@ -33,16 +32,17 @@ def with_adapter(base: Any, recipe: Recipe, seed: int) -> Any:
     return base if config is None else get_peft_model(base, config)
 
 
-def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
+def prepare(model: Any, prefix: int = 0, noise: float = 0.0, divided: bool = False) -> None:
     """Put the fast forward pass in place. ``prefix`` is how many first tokens all rows share: they are computed once a batch.
 
-    With dropout, activations computed twice or a cache of another kind the rows are computed whole. ``noise`` is NEFTune's alpha
-    (Jain et al. 2023, arXiv 2310.05914).
+    With dropout, activations computed twice or a cache of another kind the rows are computed whole, as they are by a network that will be
+    ``divided`` among processes, which is run once a step. ``noise`` is NEFTune's alpha (Jain et al. 2023, arXiv 2310.05914).
     """
     fuse(model)
     network = model.get_base_model() if isinstance(model, PeftModel) else model
     repeatable = not noise and not any(isinstance(module, torch.nn.Dropout) and module.p for module in network.modules())
-    network.pz2_prefix = prefix if repeatable and _has_plain_cache(network) else 0
+    repeatable = repeatable and not divided and _has_plain_cache(network)
+    network.pz2_prefix = prefix if repeatable else 0
     network.pz2_attention = network.config._attn_implementation
     network.pz2_plain_head = network.pz2_packs = None
     layers = methods.blocks(network)
@@ -50,7 +50,7 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0) -> None:
     # Of the layers below the first trained one nothing is kept for the backward pass, and what they say of a row is computed once.
     network.pz2_kept_layers = len(layers) - trained[0] if trained else network.config.num_hidden_layers
     embeds = any(one.requires_grad for one in network.get_input_embeddings().parameters())
-    below = bool(trained and trained[0]) and repeatable and not embeds and not isinstance(network, FullyShardedDataParallel)
+    below = bool(trained and trained[0]) and repeatable and not embeds
     network.pz2_below = Below(network, layers, trained[0], network.pz2_prefix) if below else None
     network.pz2_below_is_right = None
     network.forward = types.MethodType(_forward, network)

@@ -51,9 +51,8 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         )
         self.adopt()
         self.model_accepts_loss_kwargs = True
-        # A network that is divided among processes is run once a step.
-        self.prefix = 0 if self.is_fsdp_enabled or self.is_deepspeed_enabled else shared_prefix(rows)
-        network.prepare(self.model, self.prefix, recipe.neftune_alpha)
+        divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        network.prepare(self.model, shared_prefix(rows), recipe.neftune_alpha, divided)
         self.prepare_parts(recipe, folder, say)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
