@@ -1,6 +1,7 @@
 """Measure time to quality: how long PZ2's trainer and trl's SFTTrainer take until questions in new words are answered with their key facts.
 
-    python benchmarks/quality.py [--root DIR] [--model unified|qna|technical] [--answers 100] [--goal 0.8] [--times 4] [--json]
+    python benchmarks/quality.py [--root DIR] [--model unified|qna|technical] [--answers 100] [--goal 0.8] [--times 4]
+                                 [--exposures 11] [--alone] [--json]
 
 Both learn the same answers with the same adapter, from the same start: PZ2 as the preset `balanced` says, trl as it comes (bf16
 base, its own batch size, learning rate, schedule, collator and loss) with gradient checkpointing off. trl gets --times as long as
@@ -108,7 +109,8 @@ def main() -> None:
     ours = _run(task, engine, given, "pz2")
     reached = next((point["seconds"] for point in ours if point["recall"] >= given.goal), None)
     limit = given.times * (reached or ours[-1]["seconds"])
-    theirs = {name: _run(task, engine, given, name, limit) for name in ("trl", "trl with PZ2's learning rate")}
+    rivals = () if given.alone else ("trl", "trl with PZ2's learning rate")
+    theirs = {name: _run(task, engine, given, name, limit) for name in rivals}
     result = {
         "model": given.model,
         "answers": given.answers,
@@ -201,7 +203,7 @@ def _task(given: argparse.Namespace) -> Task:
     settings = configuration.load(paths)
     base = engines.base_of(settings, paths)
     chat = hf.chat_format(base, paths)
-    chosen = recipe(paths, "balanced", plans.scale(plans.parameters(base)))
+    chosen = recipe(paths, "balanced", plans.scale(plans.parameters(base)), {"exposures": given.exposures})
     _, train, _ = plans.sources(paths, given.model)
     judged = train.with_name(train.name.replace("_train", "_test_phrasing"))
     documents, questions = files.read_jsonl(train), [row for row in files.read_jsonl(judged) if row.get("key_facts")]
@@ -236,6 +238,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--answers", type=int, default=100)
     parser.add_argument("--goal", type=float, default=0.8)
     parser.add_argument("--times", type=float, default=4.0)
+    parser.add_argument("--exposures", type=float, help="how often PZ2 sees each answer (default: as the preset says)")
+    parser.add_argument("--alone", action="store_true", help="PZ2 without trl")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
