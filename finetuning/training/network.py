@@ -154,8 +154,8 @@ def _agrees_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) -> 
             states = below.states({"input_ids": input_ids, "attention_mask": attention_mask}, keys.tolist())
             found = below.above(states, attention_mask)
             own = self.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, below.prefix :]
-    # A network that is built otherwise may fail in any way where its lower blocks are left out.
-    except Exception:  # noqa: BLE001
+    # A network that is built otherwise fails so where its lower blocks are left out.
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError):
         return False
     finally:
         self.train(training)

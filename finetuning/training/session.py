@@ -299,9 +299,10 @@ def _save_weights(trainer: Any, work: Work, part: Path) -> None:
 
 
 def _bare(model: Any) -> AbstractContextManager[Any]:
-    """The base alone. A fresh adapter changes nothing, a fresh prompt does."""
-    prompted = isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning
-    return model.disable_adapter() if prompted else nullcontext()
+    """The base alone. Most fresh adapters change nothing; a fresh prompt does, and DoRA rounds the lengths of the weights."""
+    config = model.active_peft_config if isinstance(model, PeftModel) else None
+    changes = config is not None and (config.is_prompt_learning or getattr(config, "use_dora", False))
+    return model.disable_adapter() if changes else nullcontext()
 
 
 def _on() -> str:
