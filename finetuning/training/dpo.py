@@ -45,6 +45,8 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
             callbacks=callbacks,
         )
         self.adopt()
+        # All logits of a batch lie in memory: judging shall take no more than training.
+        self.validation_batch = plan.recipe.batch_size
         network.fuse(self.model)
         for name, parameter in self.model.named_parameters():
             if ".ref." in name:

@@ -28,6 +28,8 @@ VALIDATION_BATCH, VALIDATION_TOKENS = 16, 4096
 class RunTrainer:
     """Comes before one of trl's trainers. Every batch of the run is known before the first one."""
 
+    validation_batch = VALIDATION_BATCH
+
     def prepare_run(self, plan: TrainingPlan, rows: Sequence[Row], folder: Path) -> None:
         """Lay down all batches; to be called before trl's own beginning."""
         recipe = plan.recipe
@@ -93,7 +95,7 @@ class RunTrainer:
                 while ordered:
                     if stop():
                         return None
-                    part = ordered[:VALIDATION_BATCH]
+                    part = ordered[: self.validation_batch]
                     part = part[: max(1, VALIDATION_TOKENS // part[-1].tokens)]
                     ordered = ordered[len(part) :]
                     loss = float(trainer.compute_loss(model, trainer._prepare_inputs(trainer.collate(part))))
