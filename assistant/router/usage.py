@@ -12,7 +12,7 @@ from typing import Any
 from assistant.core import files
 from assistant.core.errors import DataError
 
-# How much each estimate counts; found by replay of simulated users (benchmarks/router.py).
+# How much each estimate counts; found by replay of simulated users (benchmarks/preload.py).
 AFTER, AT_HOUR, LATELY = 0.5, 0.2, 0.3
 # A count is halved every so many turns, so that habits may change.
 HALF_LIFE = 200

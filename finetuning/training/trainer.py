@@ -84,7 +84,7 @@ class RunTrainer:
         self.steps = trainer.args.max_steps = step
 
     def validation_loss(self, rows: Sequence[Row], stop: Callable[[], bool] = lambda: False) -> float | None:
-        """The mean loss over ``rows``, each weighing what `judge` says; None when it was stopped."""
+        """The mean loss over ``rows``, each batch weighing what `weight` says; None when it was stopped."""
         trainer: Any = self
         model, was_training = trainer.model, trainer.model.training
         model.eval()

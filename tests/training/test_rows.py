@@ -1,6 +1,7 @@
 import pytest
 
 from assistant.core.errors import DataError
+from assistant.core.values import Message
 from finetuning.training.rows import Encoded, Row, apart, encode, part, shared_prefix
 
 from .conftest import row
@@ -21,6 +22,7 @@ def test_only_the_answer_and_its_end_are_trained(chat, paths, write_rows):
 def test_a_row_is_encoded_exactly_as_a_question_is_asked(chat, paths, write_rows):
     path = write_rows(paths.root / "rows.jsonl", [row("Hi", "Hello.")])
     (found,) = encode(path, chat, "unified", 1000).rows
+    assert list(found.ids[: found.prompt]) == chat.encode([Message("system", "Be brief."), Message("user", "Hi")])
 
 
 def test_a_row_without_a_system_line_gets_the_models_own(chat, paths, write_rows):
