@@ -5,6 +5,36 @@ from assistant.core.commands import Command, MenuItem, Param, Registry
 # As `finetuning.training.recipe` knows them; this table imports nothing of a room.
 METHODS = ("lora", "dora", "qlora", "lora_8bit", "ia3", "prompt_tuning", "full")
 
+# The words of every training.
+_TRAINING = (
+    Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
+    Param("max_steps", "stop after so many steps", "int"),
+    Param("epochs", "passes over the rows", "float"),
+    Param("learning_rate", "size of a step", "float"),
+    Param("batch_size", "rows a step", "int"),
+    Param("max_length", "longest row in tokens, the rest is cut", "int"),
+    Param("method", "what is trained (docs/training.md)", choices=METHODS),
+    Param("lora_r", "rank of the adapter", "int"),
+    Param("packing", "join short rows into long ones", "flag"),
+    Param("neftune_alpha", "noise on the words while training, 5 is usual", "float"),
+    Param("gradient_checkpointing", "less memory for more time", "flag"),
+    Param("liger", "Liger kernels, where a CUDA GPU has them", "flag"),
+    Param("flash_attention", "FlashAttention 2, where a CUDA GPU has it", "flag"),
+    Param("set", "any other field of training_config.yaml, as lora_alpha=32 schedule=linear …", many=True),
+    Param("processes", "train on so many processes or GPUs together", "int"),
+    Param("accelerate_config", "a file of `accelerate config`: FSDP, DeepSpeed, several machines"),
+    Param("report_to", "TensorBoard files are always written; wandb (offline) and mlflow when asked", many=True),
+    Param("seed", "the number that fixes every choice", "int"),
+    Param("promote", "make it live when it is done, without asking", "flag"),
+    Param("detach", "return at once and let it run", "flag"),
+)
+
+
+def _training(*names: str) -> tuple[Param, ...]:
+    """Those of them that another command takes as well."""
+    return tuple(param for param in _TRAINING if param.name in names)
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "generate",
@@ -74,26 +104,7 @@ COMMANDS: tuple[Command, ...] = (
         "finetuning.training.commands:train",
         (
             Param("model", "unified, qna, technical, classifier, reward, or a domain of yours", positional=True, required=True),
-            Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
-            Param("max_steps", "stop after so many steps", "int"),
-            Param("epochs", "passes over the rows", "float"),
-            Param("learning_rate", "size of a step", "float"),
-            Param("batch_size", "rows a step", "int"),
-            Param("max_length", "longest row in tokens, the rest is cut", "int"),
-            Param("method", "what is trained (docs/training.md)", choices=METHODS),
-            Param("lora_r", "rank of the adapter", "int"),
-            Param("packing", "join short rows into long ones", "flag"),
-            Param("neftune_alpha", "noise on the words while training, 5 is usual", "float"),
-            Param("gradient_checkpointing", "less memory for more time", "flag"),
-            Param("liger", "Liger kernels, where a CUDA GPU has them", "flag"),
-            Param("flash_attention", "FlashAttention 2, where a CUDA GPU has it", "flag"),
-            Param("set", "any other field of training_config.yaml, as lora_alpha=32 schedule=linear …", many=True),
-            Param("processes", "train on so many processes or GPUs together", "int"),
-            Param("accelerate_config", "a file of `accelerate config`: FSDP, DeepSpeed, several machines"),
-            Param("report_to", "TensorBoard files are always written; wandb (offline) and mlflow when asked", many=True),
-            Param("seed", "the number that fixes every choice", "int"),
-            Param("promote", "make it live when it is done, without asking", "flag"),
-            Param("detach", "return at once and let it run", "flag"),
+            *_TRAINING,
         ),
         (
             MenuItem(5, "Train the classifier", ("classifier",)),
@@ -241,17 +252,19 @@ COMMANDS: tuple[Command, ...] = (
             Param("version", "the version it begins with, or base (default: the live one)", positional=True),
             Param("pairs", "picks, synthetic, curated or files (default: picks and synthetic, else curated)", many=True),
             Param("beta", "how close it stays to the version it begins with: higher is closer", "float"),
-            Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
-            Param("max_steps", "stop after so many steps", "int"),
-            Param("epochs", "passes over the pairs", "float"),
-            Param("learning_rate", "size of a step", "float"),
-            Param("batch_size", "pairs a step", "int"),
-            Param("max_length", "longest prompt with an answer in tokens, the rest is cut", "int"),
-            Param("set", "any other field of training_config.yaml", many=True),
-            Param("report_to", "TensorBoard files are always written; wandb (offline) and mlflow when asked", many=True),
-            Param("seed", "the number that fixes every choice", "int"),
-            Param("promote", "make it live when it is done, without asking", "flag"),
-            Param("detach", "return at once and let it run", "flag"),
+            *_training(
+                "preset",
+                "max_steps",
+                "epochs",
+                "learning_rate",
+                "batch_size",
+                "max_length",
+                "set",
+                "report_to",
+                "seed",
+                "promote",
+                "detach",
+            ),
         ),
         (MenuItem(16, "Prefer: learn from pairs of answers (DPO)"),),
         needs_torch=True,
@@ -265,11 +278,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("methods", "lora, prompt_tuning, ia3, dpo (the default), dora, qlora, lora_8bit, full", many=True),
             Param("name", "what to call the report: its folder under logs/reports", default="methods"),
             Param("limit", "at most so many held-out rows are asked, 0 for all (default: 100)", "int"),
-            Param("preset", "how thoroughly", choices=("fast", "balanced", "quality", "memory_efficient"), default="balanced"),
-            Param("max_steps", "stop each after so many steps", "int"),
-            Param("epochs", "passes over the rows", "float"),
-            Param("set", "any other field of training_config.yaml, the same for all", many=True),
-            Param("seed", "the number that fixes every choice", "int"),
+            *_training("preset", "max_steps", "epochs", "set", "seed"),
         ),
         needs_torch=True,
     ),
@@ -296,7 +305,6 @@ COMMANDS: tuple[Command, ...] = (
     ),
 )
 
-_TRAIN = next(command for command in COMMANDS if command.name == "train")
 LEARN = Command(
     "learn",
     "a domain from a file in one go: import, train, prove, make it live",
@@ -306,7 +314,7 @@ LEARN = Command(
         Param("name", "what to call the domain (default: after the file)"),
         Param("categories", "only rows of these categories", many=True),
         Param("map", "which column is what, as question=COLUMN answer=COLUMN …", many=True),
-        *_TRAIN.params[1:],
+        *_TRAINING,
     ),
     needs_torch=True,
 )

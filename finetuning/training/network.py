@@ -1,6 +1,7 @@
 """The network that is trained: the base, what a method trains over it, and a forward pass that computes only what the loss needs."""
 
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from assistant.core.errors import TrainingError
 from finetuning.training import loss, methods
 from finetuning.training.below import Below
 from finetuning.training.recipe import Recipe
+from finetuning.training.retreat import out_of_memory
 
 IGNORED = -100
 # On a CPU the plain attention is several times faster than the fused one (whose backward pass took a fifth of all time),
@@ -32,8 +34,8 @@ def with_adapter(base: Any, recipe: Recipe, seed: int) -> Any:
     return base if config is None else get_peft_model(base, config)
 
 
-def prepare(model: Any, prefix: int = 0, noise: float = 0.0, divided: bool = False) -> None:
-    """Put the fast forward pass in place. ``prefix`` is how many first tokens all rows share: they are computed once a batch.
+def prepare(model: Any, prefix: Sequence[int] = (), noise: float = 0.0, divided: bool = False) -> None:
+    """Put the fast forward pass in place. ``prefix`` are the first tokens that rows share: computed once a batch.
 
     With dropout, activations computed twice or a cache of another kind the rows are computed whole, as they are by a network that will be
     ``divided`` among processes, which is run once a step. ``noise`` is NEFTune's alpha (Jain et al. 2023, arXiv 2310.05914).
@@ -42,7 +44,7 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0, divided: bool = Fal
     network = model.get_base_model() if isinstance(model, PeftModel) else model
     repeatable = not noise and not any(isinstance(module, torch.nn.Dropout) and module.p for module in network.modules())
     repeatable = repeatable and not divided and _has_plain_cache(network)
-    network.pz2_prefix = prefix if repeatable else 0
+    network.pz2_prefix = torch.tensor(list(prefix) if repeatable else [], dtype=torch.long, device=network.device)
     network.pz2_attention = network.config._attn_implementation
     network.pz2_plain_head = network.pz2_packs = None
     layers = methods.blocks(network)
@@ -51,8 +53,8 @@ def prepare(model: Any, prefix: int = 0, noise: float = 0.0, divided: bool = Fal
     network.pz2_kept_layers = len(layers) - trained[0] if trained else network.config.num_hidden_layers
     embeds = any(one.requires_grad for one in network.get_input_embeddings().parameters())
     below = bool(trained and trained[0]) and repeatable and not embeds
-    network.pz2_below = Below(network, layers, trained[0], network.pz2_prefix) if below else None
-    network.pz2_below_is_right = None
+    network.pz2_below = Below(network, layers, trained[0], len(network.pz2_prefix)) if below else None
+    network.pz2_below_tried = False
     network.forward = types.MethodType(_forward, network)
     if noise:
         network.get_input_embeddings().register_forward_hook(_noise(noise))
@@ -84,12 +86,15 @@ def _forward(
     """
     given = input_ids if inputs_embeds is None else inputs_embeds
     self.set_attn_implementation(_attention(self, given))
-    prefix = 0 if _recomputes(self) else self.pz2_prefix
+    prefix = 0 if _recomputes(self) else len(self.pz2_prefix)
+    if prefix and (input_ids is None or position_ids is not None or not bool((input_ids[:, :prefix] == self.pz2_prefix).all())):
+        # Rows that begin otherwise (or come packed) are computed whole.
+        prefix, keys = 0, None
     if keys is not None and _can_begin_above(self, input_ids, attention_mask, keys):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         states = self.pz2_below.above(self.pz2_below.states(inputs, keys.tolist()), attention_mask)
-        targets = labels[:, self.pz2_below.prefix + 1 :] if self.pz2_below.prefix else labels[:, 1:]
-    elif prefix and len(given) > 1 and inputs_embeds is None and position_ids is None:
+        targets = labels[:, prefix + 1 :]
+    elif prefix and len(given) > 1:
         states = _after_prefix(self, input_ids, attention_mask, prefix)
         # The state before a token predicts it; the last state of the prefix predicts nothing that is trained.
         targets = labels[:, prefix + 1 :]
@@ -137,13 +142,13 @@ def _can_begin_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) 
     """Whether kept states give what the whole network does; tried once, on the first batch."""
     if self.pz2_below is None or _recomputes(self):
         return False
-    if self.pz2_below_is_right is None:
+    if not self.pz2_below_tried:
         if self.pz2_plain_head is None:
             self.pz2_plain_head = _has_plain_head(self, {"input_ids": input_ids})
-        self.pz2_below_is_right = bool(self.pz2_plain_head) and _agrees_above(self, input_ids, attention_mask, keys)
-        if not self.pz2_below_is_right:
+        if not self.pz2_plain_head or not _agrees_above(self, input_ids, attention_mask, keys):
             self.pz2_below = None
-    return self.pz2_below_is_right
+        self.pz2_below_tried = True
+    return self.pz2_below is not None
 
 
 def _agrees_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) -> bool:
@@ -155,7 +160,9 @@ def _agrees_above(self: Any, input_ids: Any, attention_mask: Any, keys: Any) -> 
             found = below.above(states, attention_mask)
             own = self.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, below.prefix :]
     # A network that is built otherwise fails so where its lower blocks are left out.
-    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError):
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise
         return False
     finally:
         self.train(training)

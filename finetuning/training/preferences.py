@@ -18,7 +18,7 @@ from finetuning.synthetic import pairs as pairing
 from finetuning.synthetic.pairs import Pair
 from finetuning.training import plan as plans
 from finetuning.training.plan import DatasetFile
-from finetuning.training.rows import FAULTS_NAMED, Encoded, Row
+from finetuning.training.rows import BYTES_A_TOKEN, FAULTS_NAMED, Encoded, Row
 
 PICKS, SYNTHETIC, CURATED = "picks", "synthetic", "curated"
 # Curated pairs, where no others were asked for: as many as the published pipeline has.
@@ -76,12 +76,12 @@ def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded
     return Encoded(tuple(rows), cut)
 
 
-def estimated(path: Path, max_length: int) -> Encoded:
-    """Pairs of about the right lengths, three bytes a token, for a base whose tokenizer needs transformers."""
+def estimated(path: Path, model: str, max_length: int) -> Encoded:
+    """Pairs of about the right lengths, for a base whose tokenizer needs transformers."""
     rows = []
     for pair in load(path):
-        prompt = min(max_length - 1, sum(len(message.content.encode()) // 3 + 5 for message in pair.prompt))
-        chosen, rejected = (min(len(text.encode()) // 3 + 2, max_length - prompt) for text in (pair.chosen, pair.rejected))
+        prompt = min(max_length - 1, sum(len(message.content.encode()) // BYTES_A_TOKEN + 5 for message in pair.prompt))
+        chosen, rejected = (min(len(text.encode()) // BYTES_A_TOKEN + 2, max_length - prompt) for text in (pair.chosen, pair.rejected))
         rows.append(Row((0,) * (prompt + chosen), prompt, (0,) * rejected))
     return Encoded(tuple(rows))
 

@@ -164,30 +164,20 @@ def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any
         return None, None
     path = paths.datasets / data[1].path
     try:
-        if recipe.prefers:
-            encoded, about = _encoded_pairs(path, base, model, recipe)
-        elif base.tokenizer_json is not None:
-            whole = rows.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length)
-            encoded, about = rows.part(whole, recipe.share, seed), ""
+        source = preferences if recipe.prefers else rows
+        if base.tokenizer_json is not None:
+            whole, about = source.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length), ""
         else:
-            encoded, about = rows.part(rows.estimated(path, model, recipe.max_length), recipe.share, seed), "about "
+            whole, about = source.estimated(path, model, recipe.max_length), "about "
     except PZ2Error as error:
         return None, Checked("rows", False, f"{error.what} {error.fix}")
-    judged: tuple[Row, ...] = ()
-    if not recipe.prefers:
-        encoded, judged = rows.apart(encoded, recipe.validation_rows, seed)
+    encoded, judged = rows.divided(whole, recipe.share, recipe.set_apart, seed)
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
     of = f" ({recipe.share:.0%} of the answers)" if recipe.share < 1 else ""
     held = f"; {len(judged)} more wordings of their answers judge" if judged else ""
     what = "pairs" if recipe.prefers else "rows"
     detail = f"{len(encoded.rows):,} {what}{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}{held}"
     return encoded, Checked("rows", True, detail)
-
-
-def _encoded_pairs(path: Path, base: Base, model: str, recipe: Recipe) -> tuple[Encoded, str]:
-    if base.tokenizer_json is None:
-        return preferences.estimated(path, recipe.max_length), "about "
-    return preferences.encode(path, ChatML.load(base.tokenizer_json), model, recipe.max_length), ""
 
 
 def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Encoded | None, Checked | None]:

@@ -81,6 +81,11 @@ class Recipe:
         return self.method in QUANTISED
 
     @property
+    def set_apart(self) -> int:
+        """How many wordings are set apart to judge on; preference pairs are divided beforehand."""
+        return 0 if self.prefers else self.validation_rows
+
+    @property
     def prefers(self) -> bool:
         """Whether pairs of answers are trained instead of answers."""
         return self.method == PREFERENCE

@@ -99,6 +99,11 @@ def part(encoded: Encoded, share: float, seed: int) -> Encoded:
     return replace(encoded, rows=tuple(row for row in encoded.rows if row.ids[row.prompt :] in chosen))
 
 
+def divided(encoded: Encoded, share: float, judged: int, seed: int) -> tuple[Encoded, tuple[Row, ...]]:
+    """What a run learns of a file, and at most ``judged`` of its wordings that are set apart to judge on."""
+    return apart(part(encoded, share, seed), judged, seed)
+
+
 def apart(encoded: Encoded, count: int, seed: int) -> tuple[Encoded, tuple[Row, ...]]:
     """Set rows apart to judge on: one wording each of at most ``count`` answers that are learned from two other wordings or more.
 
@@ -110,7 +115,7 @@ def apart(encoded: Encoded, count: int, seed: int) -> tuple[Encoded, tuple[Row, 
         wordings.setdefault(row.ids[row.prompt :], []).append(place)
     several = [places for places in wordings.values() if len(places) >= WORDINGS]
     wanted = min(count, len(encoded.rows) // 10, len(several))
-    if wanted < min(FEWEST, count):
+    if not wanted or wanted < min(FEWEST, count):
         return encoded, ()
     draw = random.Random(f"{seed}/apart")
     judged = {draw.choice(places) for places in draw.sample(several, wanted)}

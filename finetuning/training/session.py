@@ -32,7 +32,7 @@ from finetuning.training.judge import LEAST_GAIN, Validations
 from finetuning.training.network import with_adapter
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.retreat import let_go
-from finetuning.training.rows import Encoded, Row
+from finetuning.training.rows import Encoded
 from finetuning.training.runs import Run
 from finetuning.training.work import Outcome, Say, Stop, Work
 
@@ -88,13 +88,9 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
     chat = hf.chat_format(base, paths)
     encode = preferences.encode if plan.recipe.prefers else row_files.encode
     rows = encode(paths.datasets / plan.train.path, chat, plan.model, plan.recipe.max_length)
-    rows = row_files.part(rows, plan.recipe.share, plan.seed)
+    rows, judged = row_files.divided(rows, plan.recipe.share, plan.recipe.set_apart, plan.seed)
     if rows.cut:
         say(Notice(f"{rows.cut} of {len(rows.rows)} rows are longer than {plan.recipe.max_length} tokens; their ends are cut.", "warning"))
-    # Pairs are divided already.
-    judged: tuple[Row, ...] = ()
-    if not plan.recipe.prefers:
-        rows, judged = row_files.apart(rows, plan.recipe.validation_rows, plan.seed)
     if plan.validation and not judged:
         judged = encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
     rows = _with_replay(rows, paths, settings, plan, base, chat, say, stop)

@@ -52,7 +52,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         self.adopt()
         self.model_accepts_loss_kwargs = True
         divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        network.prepare(self.model, shared_prefix(rows), recipe.neftune_alpha, divided)
+        network.prepare(self.model, rows[0].ids[: shared_prefix(rows)], recipe.neftune_alpha, divided)
         self.prepare_parts(recipe, folder, say)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
