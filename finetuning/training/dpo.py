@@ -4,16 +4,14 @@ Direct preference optimisation: Rafailov et al. 2023, arXiv 2305.18290. The vers
 reference, a frozen copy of its adapter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from assistant.core.events import Event
-from datasets import Dataset
 from finetuning.training import network
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.rows import Row
@@ -26,27 +24,18 @@ SHOWN = {"rewards/margins": "margin", "rewards/accuracies": "accuracy"}
 class PreferenceTrainer(RunTrainer, DPOTrainer):
     """Trains an adapter to find each chosen answer likelier, against the rejected one, than its frozen copy does."""
 
-    def __init__(
-        self,
-        model: Any,
-        plan: TrainingPlan,
-        rows: Sequence[Row],
-        tokenizer: Any,
-        folder: Path,
-        callbacks: list[TrainerCallback],
-        say: Callable[[Event], None] = lambda event: None,
-    ) -> None:
-        self.prepare_run(plan, rows, folder)
-        super().__init__(
-            model=model,
-            args=DPOConfig(**arguments(plan, folder, self.steps), beta=plan.recipe.beta),
-            train_dataset=Dataset.from_list([_example(rows[0])]),
-            processing_class=tokenizer,
-            callbacks=callbacks,
-        )
-        self.adopt()
+    def configured(self, plan: TrainingPlan, folder: Path) -> DPOConfig:
+        """What trl is told."""
+        return DPOConfig(**arguments(plan, folder, self.steps), beta=plan.recipe.beta)
+
+    def sample(self, row: Row) -> dict[str, list[int]]:
+        """A pair as trl has them."""
+        return {"prompt_ids": list(row.ids[: row.prompt]), "chosen_ids": list(row.ids[row.prompt :]), "rejected_ids": list(row.rejected)}
+
+    def ready(self, *_: Any) -> None:
+        """Fuse the adapter's layers, and freeze the copy of it."""
         # All logits of a batch lie in memory: judging shall take no more than training.
-        self.validation_batch = plan.recipe.batch_size
+        self.validation_batch = self.recipe.batch_size
         network.fuse(self.model)
         for name, parameter in self.model.named_parameters():
             if ".ref." in name:
@@ -54,7 +43,7 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Pairs as tensors: the chosen answers, then the rejected ones."""
-        return self.data_collator([_example(row) for row in rows or self.rows[:1]])
+        return DataCollatorForPreference(self.processing_class.pad_token_id)([self.sample(row) for row in rows])
 
     def weight(self, rows: Sequence[Row]) -> int:
         """What the mean loss of these pairs stands for: as many pairs."""
@@ -71,7 +60,3 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         # The pairs are token ids, by the chat format that answers.
         return dataset
-
-
-def _example(row: Row) -> dict[str, list[int]]:
-    return {"prompt_ids": list(row.ids[: row.prompt]), "chosen_ids": list(row.ids[row.prompt :]), "rejected_ids": list(row.rejected)}

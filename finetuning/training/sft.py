@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from assistant.core.events import Event
-from datasets import Dataset
 from finetuning.training import hardware, network, packing
 from finetuning.training.network import IGNORED
 from finetuning.training.plan import TrainingPlan
@@ -26,34 +24,21 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
     # The loss is divided by the trained tokens of all batches of a step, so it needs no further scaling.
     loss_is_scaled_for_ga = True
 
-    def __init__(
-        self,
-        model: Any,
-        plan: TrainingPlan,
-        rows: Sequence[Row],
-        tokenizer: Any,
-        folder: Path,
-        callbacks: list[TrainerCallback],
-        say: Callable[[Event], None] = lambda event: None,
-    ) -> None:
-        recipe = plan.recipe
-        self.prepare_run(plan, rows, folder)
-        # The trainer asks for a dataset at its start; the rows come from `get_train_dataloader`.
-        sample = Dataset.from_dict({"input_ids": [list(rows[0].ids)], "labels": [list(rows[0].ids)]})
-        liger = recipe.liger and not hardware.liger_missing()
-        super().__init__(
-            model=model,
-            args=SFTConfig(**arguments(plan, folder, self.steps), use_liger_kernel=liger, dataset_kwargs={"skip_prepare_dataset": True}),
-            train_dataset=sample,
-            processing_class=tokenizer,
-            data_collator=self.collate,
-            callbacks=callbacks,
-        )
-        self.adopt()
+    def configured(self, plan: TrainingPlan, folder: Path) -> SFTConfig:
+        """What trl is told."""
+        liger = plan.recipe.liger and not hardware.liger_missing()
+        return SFTConfig(**arguments(plan, folder, self.steps), use_liger_kernel=liger, dataset_kwargs={"skip_prepare_dataset": True})
+
+    def sample(self, row: Row) -> dict[str, list[int]]:
+        """A row as trl has them."""
+        return {"input_ids": list(row.ids), "labels": list(row.ids)}
+
+    def ready(self, folder: Path, say: Callable[[Event], None]) -> None:
+        """Put the fast pass in place."""
         self.model_accepts_loss_kwargs = True
         divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        network.prepare(self.model, rows[0].ids[: shared_prefix(rows)], recipe.neftune_alpha, divided)
-        self.prepare_parts(recipe, folder, say)
+        network.prepare(self.model, self.rows[0].ids[: shared_prefix(self.rows)], self.recipe.neftune_alpha, divided)
+        self.prepare_parts(self.recipe, folder, say)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Rows as tensors, as wide as the longest of them; packed ones one after the other."""

@@ -13,9 +13,11 @@ import transformers
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from assistant.core import files
+from assistant.core.events import Event
+from datasets import Dataset
 from finetuning.training import packing, processes
 from finetuning.training.order import batches
 from finetuning.training.plan import TrainingPlan
@@ -26,12 +28,25 @@ VALIDATION_BATCH, VALIDATION_TOKENS = 16, 4096
 
 
 class RunTrainer:
-    """Comes before one of trl's trainers. Every batch of the run is known before the first one."""
+    """Comes before one of trl's trainers. Every batch of the run is known before the first one.
+
+    What comes after it says how trl is told (``configured``), what a row is for it (``sample``, ``collate``), how much the mean loss of
+    some rows stands for (``weight``), and puts its own pass in place (``ready``).
+    """
 
     validation_batch = VALIDATION_BATCH
 
-    def prepare_run(self, plan: TrainingPlan, rows: Sequence[Row], folder: Path) -> None:
-        """Lay down all batches; to be called before trl's own beginning."""
+    def __init__(
+        self,
+        model: Any,
+        plan: TrainingPlan,
+        rows: Sequence[Row],
+        tokenizer: Any,
+        folder: Path,
+        callbacks: list[TrainerCallback],
+        say: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        trainer: Any = self
         recipe = plan.recipe
         self.rows, self.recipe = rows, recipe
         self.packed = recipe.max_length if recipe.packing else 0
@@ -43,10 +58,15 @@ class RunTrainer:
         self.steps = -(-len(self.batches) // recipe.accumulation)
         self._folder = folder
         self._began, self._worked, self._earlier = 0.0, 0.0, 0
-
-    def adopt(self) -> None:
-        """What trl does otherwise, put right; to be called after its beginning."""
-        trainer: Any = self
+        super().__init__(
+            model=model,
+            args=trainer.configured(plan, folder),
+            # It asks for a dataset at its start; the rows come from `get_train_dataloader`.
+            train_dataset=Dataset.from_list([trainer.sample(rows[0])]),
+            processing_class=tokenizer,
+            data_collator=trainer.collate,
+            callbacks=callbacks,
+        )
         # What reports progress elsewhere, or prints it, is replaced by the run's own events.
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.remove_callback(transformers.ProgressCallback)
@@ -54,6 +74,7 @@ class RunTrainer:
             # trl rounds the adapter over a quantised base to half precision, in which small steps are lost.
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+        trainer.ready(folder, say)
 
     def get_train_dataloader(self) -> Any:
         """All batches of the run as one pass, so that a resumed run skips exactly what is done. Of several processes each gets its rows."""
