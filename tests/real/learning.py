@@ -1,6 +1,7 @@
 """A training of two steps in the test's own process, on any base, without the proof that follows."""
 
 from assistant.core import files, settings
+from assistant.core.paths import Paths, prepare
 from assistant.core.store import Store
 from assistant.core.values import Adapter
 from assistant.engine import base as engines
@@ -20,6 +21,15 @@ QUICK = {
     "validation_rows": 2,
     "replay": 0.0,
 }
+
+
+def small_root(folder, base_folder):
+    """A root over the shared base, with the small dataset."""
+    paths = Paths(folder)
+    prepare(paths)
+    paths.base.symlink_to(base_folder, target_is_directory=True)
+    write_rows(paths)
+    return paths
 
 
 def write_rows(paths, rows=ROWS):

@@ -8,14 +8,14 @@ from safetensors import safe_open
 
 from assistant.core import settings
 from assistant.core.events import Progress
-from assistant.core.paths import Paths, prepare
+from assistant.core.paths import Paths
 from assistant.core.values import Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import transformers_only
 from finetuning.training import finish, session
 from finetuning.training.recipe import METHODS
 
-from .learning import learned, planned, write_rows
+from .learning import learned, planned, small_root
 
 # Large, so that two steps show.
 RATES = {"lora": 0.003, "dora": 0.003, "qlora": 0.003, "lora_8bit": 0.003, "ia3": 0.1, "prompt_tuning": 0.3, "full": 0.0003}
@@ -25,11 +25,7 @@ GREEDY = Sampling(max_tokens=4)
 
 @pytest.fixture(scope="module")
 def root(base_folder, tmp_path_factory) -> Paths:
-    paths = Paths(tmp_path_factory.mktemp("methods"))
-    prepare(paths)
-    paths.base.symlink_to(base_folder, target_is_directory=True)
-    write_rows(paths)
-    return paths
+    return small_root(tmp_path_factory.mktemp("methods"), base_folder)
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import pytest
 from assistant.core import files, settings
 from assistant.core.errors import TrainingError
 from assistant.core.events import Progress
-from assistant.core.paths import Paths, prepare
+from assistant.core.paths import Paths
 from assistant.core.preferences import add_pick
 from assistant.core.store import Store
 from assistant.core.values import Adapter, Message, ModelCard
 from assistant.engine import base as engines
 from finetuning.training import finish, preferences, session
 
-from .learning import learned, planned, write_rows
+from .learning import learned, planned, small_root
 
 SYSTEM = Message("system", "Be brief.")
 PAIRS = [
@@ -30,10 +30,7 @@ FEW = {"method": "dpo", "max_steps": 4, "learning_rate": 0.002, "beta": 0.1}
 
 @pytest.fixture(scope="module")
 def root(base_folder, tmp_path_factory) -> Paths:
-    paths = Paths(tmp_path_factory.mktemp("preferences"))
-    prepare(paths)
-    paths.base.symlink_to(base_folder, target_is_directory=True)
-    write_rows(paths)
+    paths = small_root(tmp_path_factory.mktemp("preferences"), base_folder)
     for question, better, worse in PAIRS:
         add_pick(paths, [SYSTEM, Message("user", question)], better, worse, "good:")
     return paths

@@ -12,10 +12,12 @@ from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import TrainingError, UsageError
 from assistant.core.events import Checked, Failed, Finished, Notice, Progress, Report, Switched
+from assistant.core.preferences import add_pick
 from assistant.core.store import Store
+from assistant.core.values import Message, ModelCard
 from assistant.engine.base import Base
 from finetuning.commands import REGISTRY
-from finetuning.training import commands, launch, preflight, runs
+from finetuning.training import commands, launch, plan, preflight, runs
 
 from .conftest import row
 
@@ -289,3 +291,47 @@ def test_more_processes_than_rows_of_a_batch_are_remarked_on(ready, trainers):
     events = go(ready, "train", "unified", "--processes", "9", "--batch_size", "4")
     assert any("9 processes share batches of 4 rows: some will be idle." in event.text for event in events if isinstance(event, Notice))
     assert runs.newest(ready.paths, None).run.processes == 9
+
+
+def pick(paths, count=4):
+    for number in range(count):
+        add_pick(paths, [Message("user", f"What is {number}?")], f"It is {number}.", "No idea.", "good:")
+
+
+def version(paths, method):
+    """A finished, live version of the unified model."""
+    store = Store(paths)
+    name = store.reserve("unified", {})
+    (store.version_folder("unified", name) / "adapter_model.safetensors").write_bytes(b"weights")
+    store.finish(ModelCard("unified", name, "", method, "Tiny", "", "d", "", "now", 3, 9, 1.0, 0.3, 10, ("hf",)))
+    store.make_live("unified", name)
+    return name
+
+
+def test_prefer_plans_a_run_over_the_live_version(ready, trainers):
+    trainers.script = "finish"
+    live = version(ready.paths, "lora")
+    pick(ready.paths)
+    events = go(ready, "prefer", "--beta", "0.3")
+    assert any("4 picks" in event.detail and f"unified {live}" in event.detail for event in events if isinstance(event, Checked))
+    made = plan.load(Store(ready.paths).version_folder("unified", "0002") / "plan.json")
+    assert (made.method, made.begins_with, made.recipe.beta) == ("dpo", live, 0.3)
+    assert made.begins_sha256 == files.sha256(Store(ready.paths).version_folder("unified", live) / "adapter_model.safetensors")
+    assert made.train.path.startswith("preference/unified_")
+
+
+def test_prefer_begins_with_the_base_where_nothing_is_trained_or_that_is_asked(ready, trainers):
+    trainers.script = "finish"
+    pick(ready.paths)
+    go(ready, "prefer")
+    assert plan.load(Store(ready.paths).version_folder("unified", "0001") / "plan.json").begins_with == ""
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "trained by ia3"), (("unified", "0009"), "0009"), (("nobody",), "no model 'nobody'")])
+def test_prefer_says_what_it_cannot_begin_with(ready, words, said):
+    version(ready.paths, "ia3")
+    pick(ready.paths)
+    events = go(ready, "prefer", *words)
+    assert events[-1] == Finished(2)
+    assert any(said in event.what for event in events if isinstance(event, Failed))
+    assert not runs.jobs(ready.paths)

@@ -1,4 +1,8 @@
+import pytest
+
 from assistant.core.paths import Paths
+from assistant.engine.base import Base
+from assistant.engine.embedded import SHA256
 from finetuning.training import replay
 from finetuning.training.recipe import Recipe
 
@@ -17,3 +21,10 @@ def test_the_prompts_come_in_the_same_mixed_order_every_time(paths: Paths):
     assert first == replay.prompts(paths)
     assert len(set(first)) == len(first) > 400
     assert not any(prompt.startswith("#") for prompt in first)
+
+
+def test_the_embedded_base_need_not_answer_the_prompts_again(paths: Paths, chat, monkeypatch):
+    monkeypatch.setattr(replay.engines, "make", lambda *_: pytest.fail("its answers come with the corpus"))
+    embedded = Base("SmolLM2-135M-Instruct", "", SHA256)
+    rows = replay.rows(paths, None, embedded, chat, "Be brief.", 1000, lambda: False)
+    assert len(rows) == len(replay.prompts(paths))
