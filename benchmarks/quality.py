@@ -163,7 +163,9 @@ def _run(task: Task, engine: Any, given: argparse.Namespace, name: str, limit: f
     with tempfile.TemporaryDirectory() as folder:
         if name == "pz2":
             plan = _plan(task, given.model)
-            trainer: Any = sft.AnswerTrainer(model, plan, [*task.rows, *task.replayed], tokenizer, Path(folder), [judge])
+            trainer: Any = sft.AnswerTrainer(
+                model, plan, [*task.rows, *task.replayed], tokenizer, Path(folder), [judge], replayed=len(task.replayed)
+            )
         else:
             trainer = _theirs(task, model, tokenizer, folder, judge, None if name == "trl" else task.recipe.learning_rate, limit)
         judge.model = trainer.model

@@ -29,6 +29,8 @@ PASSED_BYTES = 12
 PLAIN_ATTENTION_BYTES = 800_000_000
 # States below the first adapter are kept up to so much; rows beyond it are computed each time. 450,000 tokens of the embedded base.
 BELOW_BYTES = 600_000_000
+# Inputs of a layer up to this width are whitened (whitened.py): a matrix of that size each.
+WIDEST = 2048
 # Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
 LOGIT_BYTES, LOSS_TOKENS = 14, 256
 
@@ -144,7 +146,16 @@ def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
 
 def fixed_bytes(shape: Shape, recipe: Recipe) -> float:
     """Weights, and what is trained with its gradient and the optimizer's two moments."""
-    return METHODS[recipe.method].weight * shape.parameters + 16 * trained(shape, recipe)
+    return METHODS[recipe.method].weight * shape.parameters + 16 * trained(shape, recipe) + _whitened_bytes(shape, recipe)
+
+
+def _whitened_bytes(shape: Shape, recipe: Recipe) -> float:
+    """The matrices that whiten what each adapted layer reads, and the coordinates that are trained in the place of the adapter's own."""
+    if not recipe.whitens:
+        return 0
+    # Query, key and value read the same, and so do gate and up.
+    read = [width for width in (*(3 * (shape.hidden,)), shape.inner) if width <= WIDEST]
+    return _trained_layers(shape, recipe) * sum(4 * width * width for width in read) + 4 * trained(shape, recipe)
 
 
 def state_bytes(shape: Shape, recipe: Recipe) -> float:

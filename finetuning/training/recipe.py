@@ -47,6 +47,7 @@ class Recipe:
     rank_stabilised: bool = True
     lora_dropout: float = 0.0
     frozen_share: float = 0.0
+    whitened: bool = False
     prompt_tokens: int = 20
     replay: float = 0.07
     beta: float = 0.1
@@ -84,6 +85,11 @@ class Recipe:
     def set_apart(self) -> int:
         """How many wordings are set apart to judge on; preference pairs are divided beforehand."""
         return 0 if self.prefers else self.validation_rows
+
+    @property
+    def whitens(self) -> bool:
+        """Whether the steps of the adapters are whitened."""
+        return self.whitened and self.method in LORA and not self.prefers
 
     @property
     def prefers(self) -> bool:

@@ -9,13 +9,16 @@ import torch
 import transformers
 from trl import SFTConfig, SFTTrainer
 
-from assistant.core.events import Event
-from finetuning.training import hardware, network, packing
+from assistant.core.events import Event, Step
+from finetuning.training import hardware, network, packing, whitened
 from finetuning.training.network import IGNORED
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.retreat import InParts
 from finetuning.training.rows import Row, shared_prefix
 from finetuning.training.trainer import RunTrainer, arguments
+
+# Rows that whitening is measured on: more take longer and changed nothing (docs/LOG.md).
+WHITENING_ROWS = 128
 
 
 class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
@@ -39,6 +42,22 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
         network.prepare(self.model, self.rows[0].ids[: shared_prefix(self.rows)], self.recipe.neftune_alpha, divided)
         self.prepare_parts(self.recipe, folder, say)
+        if self.recipe.whitens and not divided:
+            say(Step("Measuring what the adapted layers read of general text"))
+            self._whiten()
+
+    def _whiten(self) -> None:
+        """On the rows that are replayed; where there are none, on what is learned. The adapter is fresh here, also of a resumed run."""
+        sample = (self.rows[-self.replayed :] if self.replayed else self.rows)[:WHITENING_ROWS]
+
+        def feed(row: Row) -> None:
+            self.compute_loss(self.model, self._prepare_inputs(self.collate([row])))
+
+        whitening = whitened.measured(self.model, feed, sample)
+        chosen = {id(one) for one, _ in whitening}
+        others = [one for one in self.model.parameters() if one.requires_grad and id(one) not in chosen]
+        options = {"lr": self.args.learning_rate, "weight_decay": self.args.weight_decay, "fused": True}
+        self.optimizer = whitened.WhitenedAdamW(whitening, others, **options)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Rows as tensors, as wide as the longest of them; packed ones one after the other."""
