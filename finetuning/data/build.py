@@ -55,7 +55,8 @@ class Parts:
 def build(corpus: Corpus, seed: int, categories: Sequence[str] = CATEGORIES, size: int | None = None) -> dict[str, Rows]:
     """All files of the dataset as rows. The same corpus, seed, categories and size give the same rows in the same order."""
     parts = divide(corpus, seed, categories)
-    forbidden = _texts_for_judging(parts)
+    parts = _without_leaks(parts)
+    forbidden = {normalise(text) for text in _texts_for_judging(parts)}
     dialogues = parts.dialogues["train"]
     if size is not None:
         dialogues = _first_rows(shuffled(dialogues, seed, key=lambda dialogue: dialogue.id), int(size * DIALOGUE_SHARE))
@@ -108,10 +109,25 @@ def _groups(entries: Sequence[Entry], dialogues: Sequence[Dialogue]) -> dict[str
     return {id: ids[root] for id, root in zip(ids, clusters(len(ids), joined), strict=True)}
 
 
-def _texts_for_judging(parts: Parts) -> set[str]:
+def _texts_for_judging(parts: Parts) -> list[str]:
     judged = [*parts.entries["validation"], *parts.entries["test"]]
-    texts = {normalise(text) for entry in judged for text in entry.phrasings}
-    return texts | {normalise(entry.phrasings[parts.held_out[entry.id]]) for entry in parts.entries["train"] if entry.id in parts.held_out}
+    texts = [text for entry in judged for text in entry.phrasings]
+    return texts + [entry.phrasings[parts.held_out[entry.id]] for entry in parts.entries["train"] if entry.id in parts.held_out]
+
+
+def _without_leaks(parts: Parts) -> Parts:
+    """Phrasings that are only trained, without those that nearly ask what judges; entries that judge have none of them."""
+    judging = _texts_for_judging(parts)
+    trained = parts.entries["train"]
+    more = [text for entry in trained for text in entry.more_phrasings]
+    pairs = near_duplicates(judging + more, SAME_QUESTION, [0] * len(judging) + [1] * len(more))
+    leaks = {more[max(pair.first, pair.second) - len(judging)] for pair in pairs}
+    kept: dict[Split, list[Entry]] = {
+        "train": [replace(entry, more_phrasings=tuple(text for text in entry.more_phrasings if text not in leaks)) for entry in trained],
+        "validation": [replace(entry, more_phrasings=()) for entry in parts.entries["validation"]],
+        "test": [replace(entry, more_phrasings=()) for entry in parts.entries["test"]],
+    }
+    return replace(parts, entries=kept)
 
 
 def _wordings(entries: list[Entry], kept: dict[str, int], forbidden: set[str], seed: int) -> Iterator[Asked]:
@@ -133,18 +149,18 @@ def _wordings(entries: list[Entry], kept: dict[str, int], forbidden: set[str], s
 
 
 def _phrasings(entry: Entry, kept: int | None, seed: int) -> list[int]:
-    places = [number for number in range(len(entry.phrasings)) if number != kept]
+    places = [number for number in range(len(entry.wordings)) if number != kept]
     return sorted(places, key=lambda number: place(seed, "rank", entry.id, number))
 
 
 def _text(entry: Entry, phrasing: int, variation: int, usable: list[int], seed: int) -> str:
-    text = entry.phrasings[phrasing]
+    text = entry.wordings[phrasing]
     if variation == 0:
         return text
     rng = random.Random(f"{seed}/{entry.id}/{phrasing}/{variation}")
     # A forum post: a short head, then the long story. It keeps a classifier from taking length for a category.
     if variation % 4 == 2 and entry.category != "general" and len(text) < 60:
-        longest = max((entry.phrasings[number] for number in usable), key=len)
+        longest = max((entry.wordings[number] for number in usable), key=len)
         if longest != text:
             return f"{vary(text, 'general', rng)}\n\n{longest}"
     return vary(text, entry.category, rng)

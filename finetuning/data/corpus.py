@@ -16,6 +16,7 @@ from finetuning.data.records import DIFFICULTIES, Dialogue, Entry, Question
 
 _COMMON = {"id", "topic", "difficulty", "comment_ko"}
 _ENTRY = _COMMON | {"phrasings", "answer"}
+_OPTIONAL = {"more_phrasings"}
 _EXPERT = {"expert_answer", "key_facts", "expert_facts"}
 _DIALOGUE = _COMMON | {"category", "turns"}
 SHOWN = 10
@@ -99,11 +100,11 @@ def weaknesses(corpus: Corpus) -> list[CorpusFault]:
 
         for message in _weak(entry):
             say(message)
-        for phrasing in entry.phrasings:
+        for phrasing in entry.wordings:
             other = asked.setdefault(normalise(phrasing), entry.id)
             if other != entry.id:
                 say(f"'{phrasing}' is also a phrasing of {other}.")
-        if len({normalise(phrasing) for phrasing in entry.phrasings}) < len(entry.phrasings):
+        if len({normalise(phrasing) for phrasing in entry.wordings}) < len(entry.wordings):
             say("two phrasings are the same but for case and punctuation.")
     for dialogue in corpus.dialogues:
         if not re.search(r"[가-힣]", dialogue.comment_ko):
@@ -179,7 +180,8 @@ def _structure(block: Any, folder: str, source: str, line: int) -> list[CorpusFa
     category = block.get("category") if "turns" in block else folder
     wanted = _DIALOGUE if "turns" in block else _ENTRY | (set() if folder == "general" else _EXPERT)
     messages = [f"has no '{key}'." for key in sorted(wanted - set(block))]
-    messages += [f"has an unknown key '{key}'." for key in sorted(map(str, set(block) - wanted))]
+    known = wanted if "turns" in block else wanted | _OPTIONAL
+    messages += [f"has an unknown key '{key}'." for key in sorted(map(str, set(block) - known))]
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         messages.append("the id must be lower-case words with dashes.")
     if category not in CATEGORIES:
@@ -189,7 +191,7 @@ def _structure(block: Any, folder: str, source: str, line: int) -> list[CorpusFa
     for key in ("topic", "answer", "expert_answer", "comment_ko"):
         if key in block and not _is_text(block[key]):
             messages.append(f"'{key}' is not text; quote it.")
-    for key in ("phrasings", "key_facts", "expert_facts"):
+    for key in ("phrasings", "more_phrasings", "key_facts", "expert_facts"):
         if key in block and not (isinstance(block[key], list) and block[key] and all(map(_is_text, block[key]))):
             messages.append(f"'{key}' is not a list of texts; quote each.")
     if "turns" in block and not _are_turns(block["turns"]):
@@ -221,6 +223,7 @@ def _entry(block: dict[str, Any], category: str, source: str, line: int) -> Entr
         comment_ko=block["comment_ko"].strip(),
         source=source,
         line=line,
+        more_phrasings=tuple(text.strip() for text in block.get("more_phrasings", ())),
     )
 
 

@@ -16,7 +16,10 @@ EXPERT_WORDS = 50
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One question of the corpus in several phrasings, with its answers. ``expert_answer`` is "" for general talk."""
+    """One question of the corpus in several phrasings, with its answers. ``expert_answer`` is "" for general talk.
+
+    One of ``phrasings`` is held out where the entry is trained; ``more_phrasings`` are only ever trained, so that they move no split.
+    """
 
     id: str
     topic: str
@@ -30,6 +33,12 @@ class Entry:
     comment_ko: str
     source: str
     line: int
+    more_phrasings: tuple[str, ...] = ()
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """All phrasings; those that are only trained come last."""
+        return self.phrasings + self.more_phrasings
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
     weights = 0 if base.gguf is None or (paths.base / "model.safetensors").is_file() else 2 * parameters
     version = trained * (2 if whole else 8)
     # Two checkpoints (the old one goes when the new one is whole) with their optimizer, two of the best weights, and the version itself.
-    parts = {paths.logs: 2 * 12 * trained + 2 * trained * (2 if whole else 4), paths.models: version + weights}
+    parts = {paths.logs: 2 * (16 if recipe.whitens else 12) * trained + 2 * trained * (2 if whole else 4), paths.models: version + weights}
     needed = round(sum(parts.values()) / 1e6) + 20
     free = min(shutil.disk_usage(folder).free // 1_000_000 for folder in parts)
     detail = f"about {needed:,} MB needed, {free:,} MB free"

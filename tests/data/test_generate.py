@@ -3,6 +3,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from assistant.core.facts import is_right, normalise
 from assistant.core.paths import PROJECT, Paths
 from assistant.core.prompts import SYSTEM, from_input_text
 from assistant.core.values import CATEGORIES
-from finetuning.data.build import NINE_FILES, build
+from finetuning.data.build import NINE_FILES, build, divide
 from finetuning.data.corpus import load
 from finetuning.data.vary import vary
 
@@ -106,6 +107,22 @@ def test_no_entry_and_no_phrasing_leaks_between_splits(seed: int):
     assert unseen
     assert {row["id"] for row in unseen} <= trained_ids
     assert not trained_texts & {normalise(questions(row)) for row in unseen}
+
+
+def test_more_phrasings_are_only_trained_and_move_no_split():
+    plain = replace(CORPUS, entries=tuple(replace(entry, more_phrasings=()) for entry in CORPUS.entries))
+    parts = divide(plain, 42)
+    judged = parts.entries["test"][0]
+    trained = next(entry for entry in parts.entries["train"] if entry.id in parts.held_out)
+    held_out = trained.phrasings[parts.held_out[trained.id]]
+    added = {trained.id: ("Quokka wombat, entirely unheard of", f"{held_out} please", held_out), judged.id: ("Never to be seen anywhere",)}
+    more = replace(plain, entries=tuple(replace(entry, more_phrasings=added.get(entry.id, ())) for entry in plain.entries))
+    before, after = build(plain, 42), build(more, 42)
+    for name in before:
+        if not name.endswith("_train.jsonl"):
+            assert after[name] == before[name], "what judges stays as it was"
+    new = {questions(row) for row in after["unified_train.jsonl"]} - {questions(row) for row in before["unified_train.jsonl"]}
+    assert new == {"Quokka wombat, entirely unheard of"}, "what nearly asks what judges is left out"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
