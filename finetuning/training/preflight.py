@@ -184,9 +184,10 @@ def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Enco
     """The rows with those that are replayed, whose answers the base has yet to give."""
     if encoded is None or not recipe.replay:
         return encoded, None
-    count = min(replay.count(recipe, len(encoded.rows)), len(replay.prompts(paths)))
+    count, prompts = replay.count(recipe, len(encoded.rows)), len(replay.prompts(paths))
     more = (Row((0,) * replay.TOKENS, replay.TOKENS // 3),) * count
-    detail = f"{count:,} general prompts with the base's own answers, against forgetting"
+    times = f", each {count / prompts:.1f} times" if count > prompts else ""
+    detail = f"{min(count, prompts):,} general prompts with the base's own answers{times}, against forgetting"
     return replace(encoded, rows=encoded.rows + more), Checked("replay", True, detail)
 
 

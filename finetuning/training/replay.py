@@ -8,6 +8,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 from assistant.core import files
@@ -44,7 +45,7 @@ def count(recipe: Recipe, rows: int) -> int:
 
 
 def rows(paths: Paths, settings: Settings, base: Base, chat: ChatFormat, system: str, wanted: int, stop: Callable[[], bool]) -> list[Row]:
-    """The first ``wanted`` prompts (at most all there are) as the trained model will be asked them, with the base's answers."""
+    """So many prompts as the trained model will be asked them, with the base's answers; again from the first one where they are fewer."""
     asked = prompts(paths)[:wanted]
     answers = _answers(paths, settings, base, asked, stop)
     found = []
@@ -52,7 +53,7 @@ def rows(paths: Paths, settings: Settings, base: Base, chat: ChatFormat, system:
         begun = chat.encode([Message("system", system), Message("user", prompt)])
         # An answer that was cut does not end, and neither shall the model learn to end there.
         found.append(Row((*begun, *answer), len(begun)))
-    return [row for row in found if row.trained]
+    return list(islice(cycle(row for row in found if row.trained), wanted))
 
 
 def _answers(paths: Paths, settings: Settings, base: Base, asked: Sequence[str], stop: Callable[[], bool]) -> list[tuple[int, ...]]:
