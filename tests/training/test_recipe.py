@@ -30,7 +30,7 @@ def test_a_large_base_gets_the_figures_of_the_field(paths, preset, epochs, learn
 def test_every_preset_of_a_small_base_is_whole_and_differs_from_balanced(paths):
     found = {preset: recipe(paths, preset, "small") for preset in PRESETS}
     assert len(set(found.values())) == len(PRESETS)
-    assert found["balanced"].learning_rate == 2e-3
+    assert found["balanced"].learning_rate == 1e-3
 
 
 def test_what_the_user_gives_goes_over_the_preset(paths):

@@ -26,5 +26,8 @@ def test_the_prompts_come_in_the_same_mixed_order_every_time(paths: Paths):
 def test_the_embedded_base_need_not_answer_the_prompts_again(paths: Paths, chat, monkeypatch):
     monkeypatch.setattr(replay.engines, "make", lambda *_: pytest.fail("its answers come with the corpus"))
     embedded = Base("SmolLM2-135M-Instruct", "", SHA256)
-    rows = replay.rows(paths, None, embedded, chat, "Be brief.", 1000, lambda: False)
-    assert len(rows) == len(replay.prompts(paths))
+    count = len(replay.prompts(paths))
+    rows = replay.rows(paths, None, embedded, chat, "Be brief.", count, lambda: False)
+    assert len(set(rows)) == len(rows) == count
+    again = replay.rows(paths, None, embedded, chat, "Be brief.", 2 * count + 5, lambda: False)
+    assert again == rows + rows + rows[:5], "a large dataset replays them several times"
