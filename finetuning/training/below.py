@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from finetuning.training.memory import BELOW_BYTES
-
 
 class _Reached(Exception):
     """The first block with an adapter was reached, with these states."""
@@ -17,10 +15,13 @@ class _Reached(Exception):
 
 
 class Below:
-    """The frozen lower blocks of a network. ``first`` is the number of the first trained one, ``prefix`` how many tokens all rows share."""
+    """The frozen lower blocks of a network.
 
-    def __init__(self, network: Any, blocks: Any, first: int, prefix: int) -> None:
-        self.first, self.prefix = first, prefix
+    ``first`` is the number of the first trained one, ``prefix`` how many tokens all rows share, ``room`` how many bytes may be kept.
+    """
+
+    def __init__(self, network: Any, blocks: Any, first: int, prefix: int, room: int) -> None:
+        self.first, self.prefix, self._room = first, prefix, room
         self._network = network
         self._border = blocks[first]
         self._kept: dict[int, Any] = {}
@@ -42,7 +43,7 @@ class Below:
         found = rows[0].new_zeros(len(keys), ids.shape[1] - self.prefix, rows[0].shape[-1])
         for place, own in enumerate(rows):
             found[place, : len(own)] = own
-            if place in fresh and self._bytes + own.nbytes <= BELOW_BYTES:
+            if place in fresh and self._bytes + own.nbytes <= self._room:
                 self._kept[keys[place]] = own.clone()
                 self._bytes += own.nbytes
         return found

@@ -140,7 +140,8 @@ def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: 
 
 def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
     """Kept states below the first adapter (below.py), of so many tokens."""
-    keeps = _trained_layers(shape, recipe) < shape.layers and not recipe.packing and not recipe.neftune_alpha and not recipe.prefers
+    again = recipe.epochs > 1 and not recipe.packing and not recipe.neftune_alpha and not recipe.prefers
+    keeps = again and _trained_layers(shape, recipe) < shape.layers
     return min(BELOW_BYTES, tokens * shape.hidden * 2) if keeps else 0
 
 

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from assistant.core.errors import TrainingError
 from finetuning.training import loss, methods
 from finetuning.training.below import Below
+from finetuning.training.memory import BELOW_BYTES
 from finetuning.training.recipe import Recipe
 from finetuning.training.retreat import out_of_memory
 
@@ -34,11 +35,12 @@ def with_adapter(base: Any, recipe: Recipe, seed: int) -> Any:
     return base if config is None else get_peft_model(base, config)
 
 
-def prepare(model: Any, prefix: Sequence[int] = (), noise: float = 0.0, divided: bool = False) -> None:
+def prepare(model: Any, prefix: Sequence[int] = (), noise: float = 0.0, divided: bool = False, room: int = BELOW_BYTES) -> None:
     """Put the fast forward pass in place. ``prefix`` are the first tokens that rows share: computed once a batch.
 
     With dropout, activations computed twice or a cache of another kind the rows are computed whole, as they are by a network that will be
-    ``divided`` among processes, which is run once a step. ``noise`` is NEFTune's alpha (Jain et al. 2023, arXiv 2310.05914).
+    ``divided`` among processes, which is run once a step. ``noise`` is NEFTune's alpha (Jain et al. 2023, arXiv 2310.05914). ``room`` is
+    how many bytes of states below the first adapter are kept.
     """
     fuse(model)
     network = model.get_base_model() if isinstance(model, PeftModel) else model
@@ -53,7 +55,7 @@ def prepare(model: Any, prefix: Sequence[int] = (), noise: float = 0.0, divided:
     network.pz2_kept_layers = len(layers) - trained[0] if trained else network.config.num_hidden_layers
     embeds = any(one.requires_grad for one in network.get_input_embeddings().parameters())
     below = bool(trained and trained[0]) and repeatable and not embeds
-    network.pz2_below = Below(network, layers, trained[0], len(network.pz2_prefix)) if below else None
+    network.pz2_below = Below(network, layers, trained[0], len(network.pz2_prefix), room) if below else None
     network.pz2_below_tried = False
     network.forward = types.MethodType(_forward, network)
     if noise:

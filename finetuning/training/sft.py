@@ -11,13 +11,14 @@ from trl import SFTConfig, SFTTrainer
 
 from assistant.core.events import Event, Step
 from finetuning.training import hardware, network, packing, whitened
+from finetuning.training.memory import BELOW_BYTES
 from finetuning.training.network import IGNORED
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.retreat import InParts
 from finetuning.training.rows import Row, shared_prefix
 from finetuning.training.trainer import RunTrainer, arguments
 
-# Rows that whitening is measured on: more take longer and changed nothing (docs/LOG.md).
+# Rows that whitening is measured on, some 15,000 tokens; the trials in docs/LOG.md had 88 and 193 rows.
 WHITENING_ROWS = 128
 
 
@@ -40,7 +41,10 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         """Put the fast pass in place."""
         self.model_accepts_loss_kwargs = True
         divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        network.prepare(self.model, self.rows[0].ids[: shared_prefix(self.rows)], self.recipe.neftune_alpha, divided)
+        prefix = self.rows[0].ids[: shared_prefix(self.rows)]
+        # What is seen once need not be kept.
+        room = BELOW_BYTES if self.recipe.epochs > 1 else 0
+        network.prepare(self.model, prefix, self.recipe.neftune_alpha, divided, room)
         self.prepare_parts(self.recipe, folder, say)
         if self.recipe.whitens and not divided:
             say(Step("Measuring what the adapted layers read of general text"))

@@ -123,7 +123,7 @@ def engine_of(paths):
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize(
-    ("method", "rate", "frozen"), [("lora", 0.002, 0.0), ("lora", 0.002, 0.5), ("ia3", 0.2, 0.0), ("full", 0.0003, 0.0)]
+    ("method", "rate", "frozen"), [("lora", 0.001, 0.0), ("lora", 0.001, 0.5), ("ia3", 0.2, 0.0), ("full", 0.0003, 0.0)]
 )
 def test_a_base_of_another_family_trains_is_saved_and_answers(root_of, kind, method, rate, frozen):
     paths = root_of(kind)

@@ -44,11 +44,12 @@ def test_frozen_layers_keep_nothing_unless_activations_are_computed_twice():
 
 def test_states_below_the_first_adapter_are_counted_up_to_their_limit():
     def counted(tokens, **changes):
-        return memory.below_bytes(EMBEDDED, replace(Recipe(frozen_share=0.5), **changes), tokens)
+        return memory.below_bytes(EMBEDDED, replace(Recipe(frozen_share=0.5, epochs=2.0), **changes), tokens)
 
     assert counted(1000) == 1000 * EMBEDDED.hidden * 2
     assert counted(10**9) == memory.BELOW_BYTES
-    assert not any(counted(1000, **without) for without in ({"frozen_share": 0.0}, {"packing": True}, {"gradient_checkpointing": True}))
+    nothing = ({"frozen_share": 0.0}, {"packing": True}, {"gradient_checkpointing": True}, {"epochs": 1.0})
+    assert not any(counted(1000, **without) for without in nothing)
 
 
 def test_the_plan_retreats_to_smaller_parts_and_then_to_computing_twice():
