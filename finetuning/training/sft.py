@@ -51,8 +51,9 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
             self._whiten()
 
     def _whiten(self) -> None:
-        """On the rows that are replayed; where there are none, on what is learned. The adapter is fresh here, also of a resumed run."""
-        sample = (self.rows[-self.replayed :] if self.replayed else self.rows)[:WHITENING_ROWS]
+        """On the rows that are replayed, and on what is learned where these are few. The adapter is fresh here, also of a resumed run."""
+        learned = len(self.rows) - self.replayed
+        sample = [*self.rows[learned:], *self.rows[:learned]][:WHITENING_ROWS]
 
         def feed(row: Row) -> None:
             self.compute_loss(self.model, self._prepare_inputs(self.collate([row])))

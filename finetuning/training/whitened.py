@@ -15,7 +15,8 @@ from peft.tuners.lora.layer import LoraLayer
 
 from finetuning.training.memory import WIDEST
 
-# Of the mean eigenvalue, added to all: the weakest directions are not stretched without end. 0.1 did as well (docs/LOG.md).
+# Of the mean eigenvalue, added to all: the weakest directions are not stretched without end. 0.1 did as well (docs/LOG.md). Directions
+# by tokens come to it, because few tokens say little of many directions: on a handful of rows the steps are AdamW's own.
 DAMPING = 0.01
 
 Whitening = list[tuple[Any, Any]]
@@ -81,7 +82,7 @@ def measured(model: Any, feed: Callable[[Any], Any], rows: Sequence[Any]) -> Whi
     finally:
         for handle in handles:
             handle.remove()
-    matrices = {name: _inverse_root(total / count) for name, (total, count) in reads.found.items()}
+    matrices = {name: _inverse_root(total / count, DAMPING + len(total) / count) for name, (total, count) in reads.found.items()}
     return [(_first(module), matrices[reads.of[id(module)]]) for module in layers if id(module) in reads.of]
 
 
@@ -109,11 +110,11 @@ class _Reads:
             self.found[name] = total + flat.t() @ flat, count + len(flat)
 
 
-def _inverse_root(covariance: Any) -> Any:
-    """C^(-1/2), scaled so that the mean squared length of an input stays what it was."""
+def _inverse_root(covariance: Any, damping: float) -> Any:
+    """C^(-1/2), damped, and scaled so that the mean squared length of an input stays what it was."""
     values, vectors = torch.linalg.eigh(covariance)
     values = values.clamp(min=0)
-    scale = (values + DAMPING * values.mean()).rsqrt()
+    scale = (values + damping * values.mean()).rsqrt()
     scale *= (values.sum() / (values * scale * scale).sum()).sqrt()
     return (vectors * scale) @ vectors.t()
 

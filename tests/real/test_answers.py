@@ -20,7 +20,11 @@ from finetuning.commands import REGISTRY
 
 def ask(root, *words, **environment):
     done = subprocess.run(
-        [sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), *words], capture_output=True, text=True, timeout=120, env=environment or None
+        [sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment or None,
     )
     return done
 
@@ -36,7 +40,9 @@ def version(paths, model, adapter):
     number = store.reserve(model, {"model": model})
     for name in ("adapter_config.json", "adapter_model.safetensors", "adapter.gguf"):
         shutil.copy(adapter / name, store.version_folder(model, number) / name)
-    card = ModelCard(model, number, "run", "lora", "base", "", "data", "", "2026-01-01T00:00:00+00:00", 20, 1000, 1.0, 0.5, 10, ("llama", "hf"))
+    card = ModelCard(
+        model, number, "run", "lora", "base", "", "data", "", "2026-01-01T00:00:00+00:00", 20, 1000, 1.0, 0.5, 10, ("llama", "hf")
+    )
     files.write_json(store.version_folder(model, number) / "card.json", asdict(card))
     return number
 
@@ -53,7 +59,11 @@ def test_one_question_in_a_shell_is_answered_with_every_promised_field(real_root
 def test_sadness_gets_a_sane_sentence_and_is_read_as_general_talk(real_root):
     reply = json.loads(ask(real_root, "--ask", "I feel sad today", "--json").stdout)
     words = reply["answer"].split()
-    assert reply["stopped"] == "end" and 3 <= len(words) <= 80 and sum(letter.isascii() for letter in reply["answer"]) > 0.9 * len(reply["answer"])
+    assert (
+        reply["stopped"] == "end"
+        and 3 <= len(words) <= 80
+        and sum(letter.isascii() for letter in reply["answer"]) > 0.9 * len(reply["answer"])
+    )
     assert (reply["category"], reply["escalated"]) == ("general", False)
 
 

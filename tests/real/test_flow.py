@@ -15,7 +15,9 @@ from assistant.core.store import Store
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = re.search(r"## From Python\n\n```python\n(.*?)```", README, re.DOTALL)[1]
 # A training of the README's own length would take minutes.
-SHORTER = EXAMPLE.replace('preset="fast"', 'preset="fast", max_steps=2, batch_size=2, set=["proof_rows=3", "proof_general=4", "replay=0.0"]')
+SHORTER = EXAMPLE.replace(
+    'preset="fast"', 'preset="fast", max_steps=2, batch_size=2, set=["proof_rows=3", "proof_general=4", "replay=0.0"]'
+)
 
 
 def python(*words, root, cwd=PROJECT):

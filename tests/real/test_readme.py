@@ -25,7 +25,12 @@ SHORTER = {
 
 
 def call(command, root, **more):
-    environment = {**os.environ, "PZ2_ROOT": str(root.root), "PZ2_VENV": sys.prefix, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PZ2_ROOT": str(root.root),
+        "PZ2_VENV": sys.prefix,
+        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+    }
     return subprocess.run(command, shell=True, cwd=PROJECT, capture_output=True, text=True, timeout=400, env=environment, **more)
 
 

@@ -32,12 +32,18 @@ def test_general_text_is_spread_evenly_in_whitened_coordinates(network):
     layer = network.get_submodule("base_model.model.model.layers.1.self_attn.q_proj")
     read = []
     layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].reshape(-1, SIZE).detach()))
-    rows = [torch.randint(0, 64, (1, 40)) for _ in range(8)]
+    rows = [torch.randint(0, 64, (1, 40)) for _ in range(64)]
     pairs = measured(network, network, rows)
     matrix = next(matrix for one, matrix in pairs if one is layer.lora_A["default"].weight)
     inputs = torch.cat(read)
     assert spread(matrix, inputs) < 1.2 < 2 < spread(torch.eye(SIZE), inputs)
     assert torch.allclose((inputs @ matrix).square().mean(), inputs.square().mean(), rtol=0.01), "the steps stay as long as they were"
+
+
+def test_what_few_tokens_say_is_hardly_followed(network):
+    pairs = measured(network, network, [torch.randint(0, 64, (1, 3))])
+    values = [torch.linalg.eigvalsh(matrix) for _, matrix in pairs]
+    assert all(own[-1] / own[0] < 2 for own in values)
 
 
 def test_layers_that_read_the_same_share_a_matrix(network):
