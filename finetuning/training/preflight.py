@@ -28,6 +28,8 @@ from finetuning.training.rows import Encoded, Row
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "filelock", "tensorboard")
 # Tokens a second on 2 cores, times parameters: what a run takes before this machine has shown better figures.
 SPEED = 500 * 134_515_008
+# … and of preference pairs: 90 tokens a second on one core where answers had 350 (docs/LOG.md).
+PAIRS = 0.26
 # A shorter run says nothing about the speed of a longer one.
 TELLING_STEPS = 20
 
@@ -247,7 +249,8 @@ def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, encoded: En
     tokens = sum(length for batch in order for length, _ in batch)
     steps = -(-len(order) // recipe.accumulation)
     measured = _last_speed(paths, base, recipe)
-    minutes = max(1, round(tokens / (measured or SPEED / (parameters or EMBEDDED.parameters)) / 60))
+    expected = SPEED / (parameters or EMBEDDED.parameters) * (PAIRS if recipe.prefers else 1)
+    minutes = max(1, round(tokens / (measured or expected) / 60))
     source = "if it is as fast as the last run here" if measured else "on 2 idle cores"
     return Checked("time", True, f"{steps:,} steps, {tokens:,} tokens: about {minutes} min {source}; measured in the first steps")
 
