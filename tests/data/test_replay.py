@@ -60,7 +60,7 @@ def test_no_general_prompt_is_or_resembles_a_question_of_the_evaluation(prompts,
 
 def test_no_general_prompt_is_a_question_of_the_corpus(prompts):
     corpus = load(CORPUS)
-    taught = [phrasing for entry in corpus.entries for phrasing in entry.phrasings]
+    taught = [phrasing for entry in corpus.entries for phrasing in entry.wordings]
     taught += [user for dialogue in corpus.dialogues for user, _ in dialogue.turns]
     taught += [line for path in sorted(CORPUS.glob("questions/*.txt")) for line in path.read_text(encoding="utf-8").splitlines()]
     assert {normalise(prompt) for prompt in prompts} & {normalise(line) for line in taught} == set()

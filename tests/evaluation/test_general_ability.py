@@ -15,7 +15,7 @@ def general():
 @pytest.fixture(scope="module")
 def trained_texts():
     found = corpus.load(resolve().corpus)
-    said = [text for entry in found.entries for text in entry.phrasings]
+    said = [text for entry in found.entries for text in entry.wordings]
     return said + [user for dialogue in found.dialogues for user, _ in dialogue.turns]
 
 
