@@ -136,7 +136,9 @@ def _measured(paths: Paths, cell: Cell) -> dict[str, int]:
         trainer.train()
         taken = [memory.batch_of([(rows[row].tokens, rows[row].trained) for row in batch]) for batch in trainer.batches]
         limit = chosen.tokens_at_once or memory.CPU_TOKENS
-        estimate = memory.peak_bytes(memory.shape(base, paths, plans.parameters(base)), chosen, taken, limit, sum(row.tokens for row in rows))
+        estimate = memory.peak_bytes(
+            memory.shape(base, paths, plans.parameters(base)), chosen, taken, limit, sum(row.tokens for row in rows)
+        )
     return {"estimate_mb": estimate // 1_000_000, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000}
 
 

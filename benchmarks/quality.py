@@ -225,7 +225,8 @@ def _task(given: argparse.Namespace) -> Task:
         chat=chat,
         recipe=replace(sized, packing=False),
         rows=rows,
-        replayed=kept[FORGETTING:],
+        # A large sample replays prompts several times; those that judge stay out of it.
+        replayed=[row for row in kept[FORGETTING:] if row not in kept[:FORGETTING]],
         kept=kept[:FORGETTING],
         prompts=[chat.encode(row_files.messages(row["input_text"], given.model)) for row in asked],
         facts=[row["key_facts"] for row in asked],

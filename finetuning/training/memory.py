@@ -155,8 +155,8 @@ def _whitened_bytes(shape: Shape, recipe: Recipe) -> float:
     if not recipe.whitens:
         return 0
     # Query, key and value read the same, and so do gate and up.
-    read = [width for width in (*(3 * (shape.hidden,)), shape.inner) if width <= WIDEST]
-    return _trained_layers(shape, recipe) * sum(4 * width * width for width in read) + 4 * trained(shape, recipe)
+    read = (shape.hidden, shape.hidden, shape.hidden, shape.inner)
+    return _trained_layers(shape, recipe) * sum(4 * width * width for width in read if width <= WIDEST) + 4 * trained(shape, recipe)
 
 
 def state_bytes(shape: Shape, recipe: Recipe) -> float:

@@ -15,8 +15,8 @@ from peft.tuners.lora.layer import LoraLayer
 
 from finetuning.training.memory import WIDEST
 
-# Of the mean eigenvalue, added to all: the weakest directions are not stretched without end. 0.1 did as well (docs/LOG.md). Directions
-# by tokens come to it, because few tokens say little of many directions: on a handful of rows the steps are AdamW's own.
+# Of the mean eigenvalue, added to all: the weakest directions are not stretched without end. 0.1 did nearly as well (docs/LOG.md).
+# Directions by tokens come to it, because few tokens say little of many directions: on a handful of rows the steps are AdamW's own.
 DAMPING = 0.01
 
 Whitening = list[tuple[Any, Any]]

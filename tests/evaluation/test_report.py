@@ -143,7 +143,11 @@ def test_a_cost_that_was_not_recorded_stays_empty(project):
 
 def test_the_terminal_gets_tables_and_charts(made):
     blocks = made[1].blocks
-    assert [block.title for block in blocks if isinstance(block, Chart)] == ["Key-fact recall", "Loss of unified-0002", "Rows of processed_english"]
+    assert [block.title for block in blocks if isinstance(block, Chart)] == [
+        "Key-fact recall",
+        "Loss of unified-0002",
+        "Rows of processed_english",
+    ]
     assert any(isinstance(block, Table) and block.columns[0] == "right answers" for block in blocks)
 
 

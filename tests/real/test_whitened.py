@@ -7,7 +7,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from finetuning.training import memory
 from finetuning.training.whitened import WhitenedAdamW, measured
 
 SIZE, INNER = 32, 48
@@ -56,7 +55,6 @@ def test_layers_that_read_the_same_share_a_matrix(network):
 def test_wide_inputs_are_left_as_they_are(network, monkeypatch):
     monkeypatch.setattr("finetuning.training.whitened.WIDEST", SIZE)
     assert len(measured(network, network, [torch.randint(0, 64, (1, 40))])) == 12
-    assert memory.WIDEST > SIZE
 
 
 def test_a_resumed_optimizer_goes_on_as_if_it_had_never_ended():

@@ -325,6 +325,9 @@ def test_prefer_begins_with_the_base_where_nothing_is_trained_or_that_is_asked(r
     pick(ready.paths)
     go(ready, "prefer")
     assert plan.load(Store(ready.paths).version_folder("unified", "0001") / "plan.json").begins_with == ""
+    version(ready.paths, "lora")
+    go(ready, "prefer", "unified", "base")
+    assert plan.load(Store(ready.paths).version_folder("unified", "0003") / "plan.json").begins_with == ""
 
 
 @pytest.mark.parametrize(("words", "said"), [((), "trained by ia3"), (("unified", "0009"), "0009"), (("nobody",), "no model 'nobody'")])
