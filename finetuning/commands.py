@@ -103,7 +103,13 @@ COMMANDS: tuple[Command, ...] = (
         "train a model, prove it, and make it live",
         "finetuning.training.commands:train",
         (
-            Param("model", "unified, qna, technical, classifier, reward, or a domain of yours", positional=True, required=True),
+            Param(
+                "model",
+                "unified, qna, technical, classifier, reward, or a domain of yours",
+                positional=True,
+                required=True,
+                check="finetuning.training.plan:check_word",
+            ),
             *_TRAINING,
         ),
         (
@@ -248,7 +254,13 @@ COMMANDS: tuple[Command, ...] = (
         "train a version further on pairs of a better and a worse answer (DPO)",
         "finetuning.training.commands:prefer",
         (
-            Param("model", "unified, qna, technical, or a domain of yours", positional=True, default="unified"),
+            Param(
+                "model",
+                "unified, qna, technical, or a domain of yours",
+                positional=True,
+                default="unified",
+                check="finetuning.training.plan:check_model",
+            ),
             Param("version", "the version it begins with, or base (default: the live one)", positional=True),
             Param("pairs", "picks, synthetic, curated or files (default: picks and synthetic, else curated)", many=True),
             Param("beta", "how close it stays to the version it begins with: higher is closer", "float"),

@@ -5,7 +5,7 @@ import difflib
 import importlib
 import logging
 import shlex
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -22,7 +22,8 @@ class Param:
     """One word or flag of a command.
 
     A positional one stands by itself, any other as ``--name``. ``required`` ones are asked for in a terminal.
-    ``rest`` takes everything that follows as one text; ``many`` takes several values.
+    ``rest`` takes everything that follows as one text; ``many`` takes several values. ``check`` is a ``package.module:function``
+    of the paths and the value that refuses a wrong one before anything is installed.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Param:
     default: Any = None
     many: bool = False
     rest: bool = False
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,17 @@ class Registry:
         numbers = ", ".join(str(item.number) for item, _ in self.menu())
         raise UsageError(f"{number} is not in the menu.", f"Choose one of {numbers}, or 0 to go back.")
 
-    def run(self, words: Sequence[str], context: Context) -> Iterator[Event]:
-        """Run one command line; the last event is Finished."""
-        return guarded(" ".join(words), self._events(words, context), context)
+    def run(self, words: Sequence[str], context: Context, before: Callable[[Command], Iterable[Event]] = lambda _: ()) -> Iterator[Event]:
+        """Run one command line; the last event is Finished. ``before`` is what a door does once the words are known to be right."""
+        return guarded(" ".join(words), self._events(words, context, before), context)
 
-    def _events(self, words: Sequence[str], context: Context) -> Iterator[Event]:
+    def _events(self, words: Sequence[str], context: Context, before: Callable[[Command], Iterable[Event]]) -> Iterator[Event]:
         command = self.find(words[0])
         values = parse(command, words[1:], context.questions)
+        for param in command.params:
+            if param.check:
+                _load(param.check)(context.paths, values[param.name])
+        yield from before(command)
         yield from _load(command.target)(context, **values)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from assistant.core.commands import Context, Registry, guarded
-from assistant.core.errors import ModelError, UsageError
-from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step
+from assistant.core.commands import Context, Registry
+from assistant.core.errors import ModelError
+from assistant.core.events import Event, Failed, Lines, Notice, Report, Step
 from assistant.core.paths import PROJECT
 from assistant.ui import keys
 from assistant.ui.render import Screen
@@ -30,15 +30,7 @@ def run(screen: Screen, registry: Registry, words: Sequence[str], context: Conte
 
 def prepared(registry: Registry, words: Sequence[str], context: Context) -> Iterator[Event]:
     """A command's events; before one that trains, its packages are installed when they are missing and the person agrees."""
-    try:
-        command = registry.find(words[0])
-    except UsageError:
-        command = None
-    if command is not None and command.needs_torch and not has_torch():
-        yield from _failures_only(guarded("setup", _install(context), context))
-        if not has_torch():
-            return
-    yield from registry.run(words, context)
+    return registry.run(words, context, lambda command: _install(context) if command.needs_torch and not has_torch() else ())
 
 
 def addressed(events: Iterator[Event], registry: Registry, prefix: str) -> Iterator[Event]:
@@ -92,11 +84,6 @@ def _install(context: Context) -> Iterator[Event]:
     importlib.invalidate_caches()
     if not has_torch():
         raise ModelError("Training's packages could not be installed.", "Read the lines above, then run `./run_finetuning.sh setup`.")
-
-
-def _failures_only(events: Iterator[Event]) -> Iterator[Event]:
-    """Without a Finished of success: the command itself is still to come."""
-    return (event for event in events if not (isinstance(event, Finished) and event.status == 0))
 
 
 def _tell_of_run(screen: Screen, registry: Registry, context: Context, prefix: str) -> None:

@@ -72,6 +72,12 @@ def sources(paths: Paths, model: str) -> tuple[str, Path, Path]:
     return model, folder / "train.jsonl", folder / "validation.jsonl"
 
 
+def check_word(paths: Paths, word: str) -> None:
+    """Refuse a word after `train` that names nothing that can be trained here."""
+    if word not in ("classifier", "reward"):
+        check_model(paths, word)
+
+
 def check_model(paths: Paths, model: str) -> str:
     """A model's name, if it can be trained here: a built-in one, or a domain that has a dataset."""
     if model == "daily_chat":

@@ -48,7 +48,7 @@ class Killed(BaseException):
 
 def begun(paths, promote=False, **changes):
     """A planned run, as `train` hands it to the trainer."""
-    few = {"max_steps": 3, "batch_size": 2, "validations": 0, "proof_rows": 4, "proof_general": 4}
+    few = {"max_steps": 3, "batch_size": 2, "validations": 0, "proof_rows": 4, "proof_general": 4, "whitened": False}
     base, chosen = engines.base_of(settings.load(paths), paths), recipe(paths, "balanced", "small", {**few, **changes})
     source = ("unified", base.name, "embedded", base.sha256, plans.parameters(base))
     plan = plans.sealed(TrainingPlan(*source, *plans.dataset(paths, "unified"), "balanced", chosen, plans.SEED))

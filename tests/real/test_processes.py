@@ -18,7 +18,7 @@ from .learning import ROWS, write_rows
 from .test_bases import llama
 
 STEPS = 4
-FIELDS = "replay=0.0 proof_rows=2 proof_general=1 warmup_share=0.0"
+FIELDS = "replay=0.0 proof_rows=2 proof_general=1 warmup_share=0.0 whitened=false"
 COMMAND = f"train small --max_steps {STEPS} --batch_size 3 --learning_rate 0.0005 --set {FIELDS}"
 
 

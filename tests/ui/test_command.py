@@ -6,6 +6,7 @@ from assistant.core.commands import Command, Context, Registry
 from assistant.core.events import Failed, Finished, Lines, Notice, Report, Step
 from assistant.ui import command, theme
 from assistant.ui.render import Screen
+from finetuning.commands import REGISTRY
 
 
 def train(context):
@@ -100,6 +101,16 @@ def test_a_yes_installs_the_packages_and_goes_on(paths, monkeypatch, tmp_path):
     events = list(command.prepared(TOY, ["learn"], Context(paths, questions=Answers(True))))
     assert called == [("setup", str(tmp_path))]
     assert events[1:] == [Notice("learnt"), Finished(0)]
+
+
+@pytest.mark.parametrize("words", ["train unifed", "prefer unifed", "train", "train qna --lerning_rate 1", "trian"])
+def test_wrong_words_are_refused_before_anything_is_installed(paths, monkeypatch, tmp_path, words):
+    monkeypatch.setattr(command, "has_torch", lambda: False)
+    (tmp_path / "pz2-ready.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(command.sys, "prefix", str(tmp_path))
+    failed, finished = command.prepared(REGISTRY, words.split(), Context(paths))
+    assert "packages" not in failed.what
+    assert finished == Finished(2)
 
 
 def test_with_torch_nothing_is_asked(paths):
