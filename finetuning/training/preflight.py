@@ -79,6 +79,7 @@ def look(
     if line:
         yield from lines.show(line)
     recipe = recipe.sized(len(encoded.rows), encoded.answers, encoded.tokens) if encoded else recipe
+    encoded = rows.opened(encoded, recipe.openings, seed) if encoded else encoded
     encoded, line = _replay(paths, recipe, encoded)
     if line:
         yield from lines.show(line)

@@ -36,6 +36,7 @@ class Recipe:
     method: str = "lora"
     share: float = 1.0
     exposures: float = 11.0
+    openings: float = 0.0
     epochs: float = 1.0
     max_steps: int = 0
     learning_rate: float = 2e-3
@@ -200,6 +201,7 @@ def _conflicts(value: Recipe) -> list[str]:
         checks += [
             (value.packing, "'packing' cannot go with preference pairs."),
             (value.neftune_alpha > 0, "'neftune_alpha' cannot go with preference pairs."),
+            (value.openings > 0, "'openings' cannot go with preference pairs."),
             (value.replay > 0, "'replay' cannot go with preference pairs: its rows are answers, not pairs."),
             (value.tokens_at_once > 0, "'tokens_at_once' cannot go with preference pairs; use a smaller batch_size with accumulation."),
         ]
@@ -212,6 +214,7 @@ def _out_of_range(value: Recipe, where: str) -> list[str]:
         (value.schedule in SCHEDULES, "schedule", f"use one of {', '.join(SCHEDULES)}."),
         (0 < value.share <= 1, "share", "above 0, at most 1."),
         (0 < value.exposures <= 1000, "exposures", "above 0, at most 1000."),
+        (0 <= value.openings < 1, "openings", "from 0, below 1."),
         (0 <= value.epochs <= 100, "epochs", "from 0 to 100 (0: as `exposures` says)."),
         (value.max_steps >= 0, "max_steps", "at least 1 (0: no limit)."),
         (0 < value.learning_rate <= 1, "learning_rate", "above 0, at most 1."),

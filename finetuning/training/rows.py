@@ -5,7 +5,7 @@ import math
 import random
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ FAULTS_NAMED = 5
 BYTES_A_TOKEN = 3
 # Of an answer with so many wordings one can be set apart; fewer than so many rows judge nothing.
 WORDINGS, FEWEST = 3, 16
+# Tokens of an answer that tell which one it is.
+OPENING = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,22 @@ def apart(encoded: Encoded, count: int, seed: int) -> tuple[Encoded, tuple[Row, 
     return replace(encoded, rows=kept), tuple(row for place, row in enumerate(encoded.rows) if place in judged)
 
 
+def opened(encoded: Encoded, share: float, seed: int) -> Encoded:
+    """With that share of each answer's rows cut after the answer's first ``OPENING`` tokens.
+
+    Which answer a question means shows in its beginning and takes more sightings than how it goes on (measured: docs/LOG.md).
+    """
+    if not share:
+        return encoded
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(encoded.rows):
+        places.setdefault(row.ids[row.prompt :], []).append(place)
+    draw = random.Random(f"{seed}/opened")
+    chosen = {place for own in places.values() for place in draw.sample(own, int(len(own) * share))}
+    cut = (replace(row, ids=row.ids[: row.prompt + OPENING]) if place in chosen else row for place, row in enumerate(encoded.rows))
+    return replace(encoded, rows=tuple(cut))
+
+
 def estimated(path: Path, model: str, max_length: int) -> Encoded:
     """Rows of about the right lengths, without a tokenizer: three bytes of text a token, which is rather too many."""
     rows = []
@@ -151,6 +169,13 @@ def messages(input_text: str, model: str) -> list[Message]:
     """The messages of a row; one without a system line gets the model's own."""
     found = from_input_text(input_text)
     return found if found[0].role == "system" else [Message("system", system_prompt(model)), *found]
+
+
+def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tuple[int, ...]]) -> list[str]:
+    """What is asked last in the rows of a file that have one of these answers, each question once."""
+    read = (_read(line) for _, line in _lines(path))
+    sound = (document for fault, document in read if not fault and tuple(chat.encode_answer(document["target_text"])) in answers)
+    return list(dict.fromkeys(messages(document["input_text"], model)[-1].content for document in sound))
 
 
 def system(path: Path, model: str) -> str:

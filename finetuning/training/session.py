@@ -93,6 +93,7 @@ def load(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> Wo
         say(Notice(f"{rows.cut} of {len(rows.rows)} rows are longer than {plan.recipe.max_length} tokens; their ends are cut.", "warning"))
     if plan.validation and not judged:
         judged = encode(paths.datasets / plan.validation.path, chat, plan.model, plan.recipe.max_length).rows
+    rows = row_files.opened(rows, plan.recipe.openings, plan.seed)
     rows = _with_replay(rows, paths, settings, plan, base, chat, say, stop)
     return Work(
         paths,

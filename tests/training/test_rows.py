@@ -2,7 +2,7 @@ import pytest
 
 from assistant.core.errors import DataError
 from assistant.core.values import Message
-from finetuning.training.rows import Encoded, Row, apart, encode, part, shared_prefix
+from finetuning.training.rows import OPENING, Encoded, Row, apart, encode, opened, part, shared_prefix
 
 from .conftest import row
 
@@ -95,3 +95,22 @@ def test_too_few_wordings_set_nothing_apart():
     assert apart(single, 64, 1) == (single, ())
     few = Encoded(tuple(Row((number, wording, number), 2) for number in range(10) for wording in range(5)))
     assert apart(few, 64, 1) == (few, ())
+
+
+def test_a_share_of_each_answers_rows_is_cut_after_its_opening():
+    long, short = tuple(range(100, 140)), (7, 8)
+    rows = tuple(Row((question, *answer), 1) for answer in (long, short) for question in range(6))
+    found = opened(Encoded(rows), 0.5, 1).rows
+    assert [row.ids[:1] for row in found] == [row.ids[:1] for row in rows]
+    lengths = [row.trained for row in found]
+    assert sorted(lengths[:6]) == [OPENING] * 3 + [len(long)] * 3
+    assert {row.ids[1:] for row in found[:6]} == {long, long[:OPENING]}
+    assert lengths[6:] == [len(short)] * 6, "a short answer is all beginning"
+    assert opened(Encoded(rows), 0.5, 1).rows == found
+    assert opened(Encoded(rows), 0.5, 2).rows != found
+    assert opened(Encoded(rows), 0.0, 1).rows == rows
+
+
+def test_an_answer_with_one_question_is_never_cut():
+    rows = tuple(Row((1, *range(answer, answer + 40)), 1) for answer in range(5))
+    assert opened(Encoded(rows), 0.9, 1).rows == rows
