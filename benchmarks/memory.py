@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,8 +36,6 @@ from finetuning.training.recipe import Recipe, recipe  # noqa: E402
 from finetuning.training.rows import Row  # noqa: E402
 
 MOST = 1.15
-# Short, then the longest, then one between, then the longest again into a heap that has been used.
-STEPS = 4
 # Another shape than the embedded base's, with random weights: few wide layers, a small vocabulary.
 WIDE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 4}
 WIDE_VOCABULARY = 32_000
@@ -44,7 +43,7 @@ WIDE_VOCABULARY = 32_000
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One training to measure. ``share`` of a row's tokens are trained."""
+    """One training to measure. ``share`` of a row's tokens are trained; ``widths`` batches of different widths are taken."""
 
     base: str
     method: str
@@ -54,13 +53,15 @@ class Cell:
     lora_r: int = 16
     share: float = 0.5
     frozen: float = 0.5
+    widths: int = 3
 
     @property
     def name(self) -> str:
         """The cell in words."""
         twice = " checkpointing" if self.checkpointing else ""
         layers = " all layers" if not self.frozen else ""
-        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{layers}{twice}"
+        widths = f" {self.widths} widths" if self.widths > 3 else ""
+        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{layers}{twice}{widths}"
 
 
 GRID = (
@@ -73,6 +74,8 @@ GRID = (
     Cell("embedded", "lora", 512, 4, frozen=0.0),
     Cell("embedded", "lora", 1024, 4),
     Cell("embedded", "lora", 512, 2, checkpointing=True),
+    Cell("embedded", "lora", 128, 4, lora_r=32, frozen=0.75, widths=60),
+    Cell("embedded", "lora", 128, 8, frozen=0.0, widths=60),
     Cell("wide", "lora", 128, 8),
     Cell("wide", "lora", 512, 4),
     Cell("embedded", "dora", 128, 8),
@@ -146,7 +149,7 @@ def _recipe(paths: Paths, cell: Cell) -> Recipe:
     changes: dict[str, Any] = {
         "method": cell.method,
         "batch_size": cell.batch,
-        "max_steps": STEPS,
+        "max_steps": cell.widths + 1,
         "lora_r": cell.lora_r,
         "gradient_checkpointing": cell.checkpointing,
         "frozen_share": cell.frozen,
@@ -160,7 +163,7 @@ def _plan(base: Base, chosen: Recipe) -> plans.TrainingPlan:
 
 
 def _rows(cell: Cell) -> list[Row]:
-    """Rows for one long batch, one of half its length, and one of two thirds."""
+    """Rows for batches from the longest to one of half its length."""
     rng = random.Random(1)
 
     def row(length: int) -> Row:
@@ -169,12 +172,13 @@ def _rows(cell: Cell) -> list[Row]:
         # Of a pair the rejected answer is as long as the chosen one.
         return Row(ids, prompt, ids[:prompt:-1] if cell.method == "dpo" else ())
 
-    return [row(round(cell.length * part)) for part in (1, 0.5, 0.67) for _ in range(cell.batch)]
+    return [row(round(cell.length * (1 - 0.5 * kind / (cell.widths - 1)))) for kind in range(cell.widths) for _ in range(cell.batch)]
 
 
 def _order(cell: Cell) -> list[list[int]]:
-    batch = list(range(cell.batch))
-    return [[place + cell.batch * kind for place in batch] for kind in (1, 0, 2, 0)]
+    """A shorter batch, the longest, the others, and the longest again into a heap that has been used."""
+    kinds = [1, 0, *range(2, cell.widths), 0]
+    return [list(range(cell.batch * kind, cell.batch * (kind + 1))) for kind in kinds]
 
 
 def _wide(folder: Path) -> Base:

@@ -1,5 +1,7 @@
 """The offline half of the command table: names, words and targets. Imports nothing heavy."""
 
+from typing import Any
+
 from assistant.core.commands import Command, MenuItem, Param, Registry
 
 # As `finetuning.training.recipe` knows them; this table imports nothing of a room.
@@ -33,6 +35,10 @@ _TRAINING = (
 def _training(*names: str) -> tuple[Param, ...]:
     """Those of them that another command takes as well."""
     return tuple(param for param in _TRAINING if param.name in names)
+
+
+def _trainable(text: str, check: str, **more: Any) -> Param:
+    return Param("model", text, positional=True, check=f"finetuning.training.plan:{check}", **more)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -103,13 +109,7 @@ COMMANDS: tuple[Command, ...] = (
         "train a model, prove it, and make it live",
         "finetuning.training.commands:train",
         (
-            Param(
-                "model",
-                "unified, qna, technical, classifier, reward, or a domain of yours",
-                positional=True,
-                required=True,
-                check="finetuning.training.plan:check_word",
-            ),
+            _trainable("unified, qna, technical, classifier, reward, or a domain of yours", "check_word", required=True),
             *_TRAINING,
         ),
         (
@@ -254,13 +254,7 @@ COMMANDS: tuple[Command, ...] = (
         "train a version further on pairs of a better and a worse answer (DPO)",
         "finetuning.training.commands:prefer",
         (
-            Param(
-                "model",
-                "unified, qna, technical, or a domain of yours",
-                positional=True,
-                default="unified",
-                check="finetuning.training.plan:check_model",
-            ),
+            _trainable("unified, qna, technical, or a domain of yours", "check_model", default="unified"),
             Param("version", "the version it begins with, or base (default: the live one)", positional=True),
             Param("pairs", "picks, synthetic, curated or files (default: picks and synthetic, else curated)", many=True),
             Param("beta", "how close it stays to the version it begins with: higher is closer", "float"),

@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import pytest
 
+from assistant.core.paths import Paths
 from finetuning.synthetic import rewards
 from tests.data_room import dialogue, run_in, write_rows
 
@@ -13,8 +15,14 @@ def rows_at(paths, name):
 
 
 @pytest.fixture
-def small(real_root):
-    """A root with few curated rows, and few pairs and tokens, so that it takes seconds."""
+def small(real_root, tmp_path, monkeypatch):
+    """A root with few curated rows, and few rows and tokens at once, so that it takes seconds."""
+    configs = shutil.copytree(real_root.configs, tmp_path / "configs")
+    file = configs / "training_config.yaml"
+    fewer = file.read_text(encoding="utf-8").replace("  batch: 16 ", "  batch: 8 ").replace("  answer_tokens: 224 ", "  answer_tokens: 80 ")
+    assert fewer.count("batch: 8 ") == fewer.count("answer_tokens: 80 ") == 1
+    file.write_text(fewer, encoding="utf-8")
+    monkeypatch.setattr(Paths, "configs", property(lambda _: configs))
     for name, towns in (("train", TOWNS[:10]), ("validation", TOWNS[10:])):
         rows = []
         for town in towns:
