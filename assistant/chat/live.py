@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from assistant.chat.history import Turn
 from assistant.chat.reader import TRIAL as TRIAL_QUESTION
 from assistant.chat.reader import Reader
 from assistant.chat.residents import Prompt, Residents
@@ -19,7 +20,7 @@ from assistant.core.store import Store
 from assistant.core.values import Adapter, Judgement, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine
-from assistant.router import classifier, confidence, policy, usage
+from assistant.router import classifier, confidence, policy, scope, triggers, usage
 from assistant.router.confidence import Calibration
 
 TRIAL = Sampling(max_tokens=12)
@@ -117,6 +118,29 @@ class Live:
     def judge(self, question: str) -> Judgement | None:
         """Category and complexity of a question, or None on a base without a probe."""
         return self._reader.judge(self.engine, self.base, question)
+
+    def able(self, question: str, turns: Sequence[Turn] = ()) -> list[str]:
+        """The trained models whose training covers a question. One that leans on the last question goes on with who answered that."""
+        trained, before = self.trained(), turns[-1].reply if turns else None
+        if triggers.is_korean(question) and self.settings.base == "embedded":
+            # The base reads Korean too poorly to tell.
+            return trained
+        if before is not None and before.question != question and triggers.leans_on_the_last(question):
+            return [model for model in trained if model != "unified" or before.model != "base"]
+        return [model for model in trained if self.covers(model, question)]
+
+    def covers(self, model: str, question: str) -> bool:
+        """Whether a question lies within what a model's live version was trained on; True where nobody fitted that."""
+        version = _version(self.store, model)
+        if version is None:
+            return True
+        try:
+            found = scope.load(self.store.version_folder(model, version))
+        except ModelError as error:
+            self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))
+            return True
+        reads = found is not None and found.base_sha256 == self.base.sha256
+        return found.covers(self._reader.state(self.engine, question)) if found is not None and reads else True
 
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:
         """The model asked for, loaded; when its version is missing or broken, the unified model or the base instead, with the reason."""

@@ -17,11 +17,19 @@ class Reader:
         self._loaded: tuple[str, str] | None = None
         self._probe: classifier.Probe | None = None
         self._fault = ""
+        # The question that was read last, with its state.
+        self._last: tuple[str, list[float]] | None = None
 
     def judge(self, engine: Engine, base: Base, question: str) -> Judgement | None:
         """Category and complexity of a question, or None on a base that nobody fitted a classifier for."""
         self._follow(base)
-        return None if self._probe is None else _read(self._probe, engine, question)
+        return None if self._probe is None else self._probe.judge(self.state(engine, question))
+
+    def state(self, engine: Engine, question: str) -> list[float]:
+        """The base's state at the end of a question, scaled to length 1."""
+        if self._last is None or self._last[0] != question:
+            self._last = question, _state(engine, question)
+        return self._last[1]
 
     def fault(self) -> str:
         """What is wrong with the live classifier, said once; "" when nothing is."""
@@ -30,7 +38,7 @@ class Reader:
 
     def try_version(self, engine: Engine, base: Base, version: str) -> Judgement:
         """What a version makes of one question; one that cannot read is a ModelError."""
-        return _read(classifier.of_version(self._store, version, base.name, base.sha256), engine, TRIAL)
+        return classifier.of_version(self._store, version, base.name, base.sha256).judge(_state(engine, TRIAL))
 
     def _follow(self, base: Base) -> None:
         try:
@@ -47,5 +55,5 @@ class Reader:
             self._probe = classifier.built_in(base.name, base.sha256)
 
 
-def _read(probe: classifier.Probe, engine: Engine, question: str) -> Judgement:
-    return probe.judge(engine.embed(engine.format.encode(classifier.reading(question))))
+def _state(engine: Engine, question: str) -> list[float]:
+    return engine.embed(engine.format.encode(classifier.reading(question)))

@@ -27,11 +27,20 @@ class Next:
 KEEP = Next("keep")
 
 
-def first(judgement: Judgement | None, *, pinned: str | None, requested: bool, trained: Collection[str], named: str | None = None) -> Route:
+def first(
+    judgement: Judgement | None,
+    *,
+    pinned: str | None,
+    requested: bool,
+    trained: Collection[str],
+    named: str | None = None,
+    covered: bool = True,
+) -> Route:
     """Who answers a question first.
 
     ``trained`` are the models with a live version; the untouched base is always there and stands in for what is not trained.
-    A pinned model comes first, then the user's own request (``named``: for this specialist); else the unified model answers.
+    A pinned model comes first, then the user's own request (``named``: for this specialist); else the unified model answers, or the
+    base where the question is not ``covered`` by what the unified model was trained on.
     """
     if pinned:
         return Route(pinned, "pinned", f"{pinned} is pinned (`model: auto` lets the router decide again)")
@@ -39,6 +48,8 @@ def first(judgement: Judgement | None, *, pinned: str | None, requested: bool, t
         return _requested(judgement, trained, named)
     if "unified" not in trained:
         return Route("base", None, "nothing is trained yet, so the base model answers" if not trained else _NO_UNIFIED)
+    if not covered:
+        return Route("base", None, "it lies outside of what the unified model was trained on, so the base model answers")
     return Route("unified", None, "the unified model answers by default")
 
 

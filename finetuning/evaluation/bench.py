@@ -16,7 +16,7 @@ from assistant.core.settings import Settings
 from assistant.core.values import Adapter, Message, Sampling, Token
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine, Generated
-from assistant.router import confidence
+from assistant.router import classifier, confidence
 from finetuning.evaluation import kept
 from finetuning.evaluation.subjects import Subject, sha256
 
@@ -71,6 +71,7 @@ class Bench:
         self.base_changes: dict[str, float] = {}
         self._name = engine_for(settings, base, subjects, engine)
         self._hashes: dict[str, str] = {}
+        self._states: dict[str, list[float]] = {}
         self._engine: Engine | None = None
         self._scorer: Any = None
         self._adapters = [subject.adapter for subject in subjects if subject.adapter]
@@ -142,6 +143,12 @@ class Bench:
             left, done = len(missing) - start - len(places), start + len(places)
             yield Progress(len(pairs) - left, len(pairs), unit, {}, (time.perf_counter() - began) / done * left)
         return [tuple(known[name]["scores"]) for name in keys]
+
+    def state(self, question: str) -> list[float]:
+        """The bare base's state at the end of a question, which tells whether it lies within a version's scope."""
+        if question not in self._states:
+            self._states[question] = self.engine.embed(self.engine.format.encode(classifier.reading(question)))
+        return self._states[question]
 
     def release(self) -> None:
         """Give the memory back."""

@@ -11,13 +11,13 @@ from assistant.core.events import Progress
 from assistant.core.facts import recall
 from assistant.core.prompts import system_prompt
 from assistant.core.values import CATEGORIES, Message, Sampling
-from assistant.router import classifier
+from assistant.router import classifier, scope
 from finetuning.evaluation import metrics
 from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Answers, Bench, Said
 from finetuning.evaluation.bootstrap import Interval, interval
 from finetuning.evaluation.checkers import all_kept
-from finetuning.evaluation.subjects import Subject
+from finetuning.evaluation.subjects import Subject, base_subject
 from finetuning.evaluation.suites import Question, Suite, fingerprint
 
 # The most an answer may have beyond the longest reference, so that a sound answer is never cut.
@@ -39,13 +39,15 @@ def decoding(bench: Bench, asked: Sequence[Asked]) -> Sampling:
 
 def held_out(bench: Bench, subject: Subject, asked: Sequence[Asked], sampling: Sampling) -> Judging:
     """Answers and likelihood on held-out rows: figures over all rows, by category and by difficulty, and every row."""
-    prompts = [prompt_of(bench, one.said_to(subject.model), sampling) for one in asked]
-    given = yield from bench.answers(subject, prompts, sampling, f"answers of {subject.label}")
+    speakers = _speakers(bench, subject, [one.question for one in asked])
+    prompts = [prompt_of(bench, one.said_to(who.model), sampling) for one, who in zip(asked, speakers, strict=True)]
+    given = yield from _answers(bench, speakers, prompts, sampling, f"answers of {subject.label}")
     chat = bench.scorer.format
     pairs = [
-        (chat.encode(one.said_to(subject.model))[-bench.scorer.context_tokens // 2 :], chat.encode_answer(one.reference)) for one in asked
+        (chat.encode(one.said_to(who.model))[-bench.scorer.context_tokens // 2 :], chat.encode_answer(one.reference))
+        for one, who in zip(asked, speakers, strict=True)
     ]
-    scores = yield from bench.scores(subject, pairs, f"rows read by {subject.label}")
+    scores = yield from _scores(bench, speakers, pairs, f"rows read by {subject.label}")
     overlaps = metrics.overlaps([one.text for one in given.said], [one.reference for one in asked])
     rows = [_row(one, said, score, near) for one, said, score, near in zip(asked, given.said, scores, overlaps, strict=True)]
     return {
@@ -202,14 +204,15 @@ def _choices(bench: Bench, subject: Subject, questions: Sequence[Question]) -> G
     """Multiple choice by likelihood: the choice whose text has the highest log-probability a character is the answer (acc_norm)."""
     chat = bench.scorer.format
     pairs, owners = [], []
+    speakers = _speakers(bench, subject, [question.turns[0].user for question in questions])
     for place, question in enumerate(questions):
-        system = Message("system", question.system or system_prompt(subject.model))
+        system = Message("system", question.system or system_prompt(speakers[place].model))
         prompt = chat.encode([system, Message("user", question.turns[0].user)])
         for choice in question.choices:
             # Without the end of the turn, whose probability says nothing about knowledge.
             pairs.append((prompt, chat.encode_answer(choice)[:-1]))
             owners.append(place)
-    scores = yield from bench.scores(subject, pairs, f"choices read by {subject.label}")
+    scores = yield from _scores(bench, [speakers[place] for place in owners], pairs, f"choices read by {subject.label}")
     totals: list[list[float]] = [[] for _ in questions]
     for place, score in zip(owners, scores, strict=True):
         totals[place].append(sum(score))
@@ -235,14 +238,18 @@ def _conversations(
     bench: Bench, subject: Subject, questions: Sequence[Question], sampling: Sampling, again: bool
 ) -> Generator[Progress, None, list[dict[str, Any]]]:
     """Questions of one or more turns; each turn of all questions is answered together, with the model's own answers as history."""
-    histories = [[Message("system", question.system or system_prompt(subject.model))] for question in questions]
+    histories: list[list[Message]] = [[] for _ in questions]
     said: list[list[str]] = [[] for _ in questions]
     for turn in range(max(len(question.turns) for question in questions)):
         open_ones = [place for place, question in enumerate(questions) if turn < len(question.turns)]
         for place in open_ones:
             histories[place].append(Message("user", questions[place].turns[turn].user))
-        prompts = [prompt_of(bench, histories[place], sampling) for place in open_ones]
-        given: Answers = yield from bench.answers(subject, prompts, sampling, f"questions to {subject.label}", again)
+        speakers = _speakers(bench, subject, [histories[place][-1].content for place in open_ones])
+        prompts = []
+        for place, who in zip(open_ones, speakers, strict=True):
+            system = Message("system", questions[place].system or system_prompt(who.model))
+            prompts.append(prompt_of(bench, [system, *histories[place]], sampling))
+        given: Answers = yield from _answers(bench, speakers, prompts, sampling, f"questions to {subject.label}", again)
         for place, one in zip(open_ones, given.said, strict=True):
             said[place].append(one.text)
             histories[place].append(Message("assistant", one.text))
@@ -261,6 +268,41 @@ def _conversations(
             }
         )
     return items
+
+
+def _speakers(bench: Bench, subject: Subject, questions: Sequence[str]) -> list[Subject]:
+    """Who answers each question, as in the chat: the subject, or the base where it lies outside of what the subject was trained on."""
+    found = scope.load(subject.adapter.folder) if subject.adapter else None
+    if found is None or found.base_sha256 != bench.base.sha256:
+        return [subject] * len(questions)
+    return [subject if found.covers(bench.state(question)) else base_subject() for question in questions]
+
+
+def _answers(
+    bench: Bench, speakers: Sequence[Subject], prompts: Sequence[Sequence[int]], sampling: Sampling, unit: str, again: bool = False
+) -> Generator[Progress, None, Answers]:
+    """Each prompt's answer by its speaker, in the order of the prompts."""
+    said: dict[int, Said] = {}
+    seconds, were_kept = 0.0, True
+    for who, places in _by_speaker(speakers):
+        given = yield from bench.answers(who, [prompts[place] for place in places], sampling, unit, again)
+        said.update(zip(places, given.said, strict=True))
+        seconds, were_kept = seconds + given.seconds, were_kept and given.kept
+    return Answers(tuple(said[place] for place in range(len(prompts))), seconds, were_kept)
+
+
+def _scores(
+    bench: Bench, speakers: Sequence[Subject], pairs: Sequence[tuple[Sequence[int], Sequence[int]]], unit: str
+) -> Generator[Progress, None, list[tuple[float, ...]]]:
+    """Each pair's log-probabilities under its speaker, in the order of the pairs."""
+    found: dict[int, tuple[float, ...]] = {}
+    for who, places in _by_speaker(speakers):
+        found.update(zip(places, (yield from bench.scores(who, [pairs[place] for place in places], unit)), strict=True))
+    return [found[place] for place in range(len(pairs))]
+
+
+def _by_speaker(speakers: Sequence[Subject]) -> list[tuple[Subject, list[int]]]:
+    return [(who, [place for place, one in enumerate(speakers) if one == who]) for who in dict.fromkeys(speakers)]
 
 
 def prompt_of(bench: Bench, messages: Sequence[Message], sampling: Sampling) -> list[int]:

@@ -18,7 +18,7 @@ from assistant.engine import base as engines
 from finetuning.evaluation import suites
 from finetuning.evaluation.proof import Proof, prove
 from finetuning.training import rows as row_files
-from finetuning.training import trial
+from finetuning.training import scope, trial
 from finetuning.training.trial import Trial
 from finetuning.training.work import Outcome, Work
 
@@ -74,6 +74,7 @@ def on_the_live_base(work: Work, outcome: Outcome) -> Outcome:
 def finish(work: Work, outcome: Outcome) -> bool:
     """Prove the version and write its card last; False when the run was asked to stop on the way (it goes on here)."""
     trials = _tried(work)
+    scope.make(work)
     if work.stop():
         return False
     proof = _proved(work)

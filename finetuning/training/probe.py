@@ -38,25 +38,29 @@ class Labelled:
 
 def fit(rows: Labelled, base: str, base_sha256: str) -> Probe:
     """The probe that reads such states; the same rows give the same probe."""
-    mean, spread = rows.states.mean(0), rows.states.std(0) + 1e-4
-    scaled = (rows.states - mean) / spread
     labels = torch.tensor([CATEGORIES.index(category) for category in rows.categories])
-    networks = [_network(scaled, labels, seed) for seed in range(NETWORKS)]
-    hidden = torch.cat([one[0] for one in networks], 1), torch.cat([one[1] for one in networks])
-    output = torch.cat([one[2] for one in networks]) / NETWORKS, torch.stack([one[3] for one in networks]).mean(0)
+    hidden, output = network(rows.states, labels, len(CATEGORIES))
+    mean, spread = _scale(rows.states)
+    scaled = (rows.states - mean) / spread
     known = [place for place, level in enumerate(rows.difficulties) if level in DIFFICULTY]
     # Without any difficulty in the data the complexity stays at one half and decides nothing.
     complexity: tuple[float, ...] = (0.0,) * (rows.states.shape[1] + 1)
     if known:
         levels = torch.tensor([[DIFFICULTY[rows.difficulties[place]]] for place in known])
         complexity = _unscaled(_logistic(scaled[known], levels), 0, mean, spread)
+    return Probe(base, base_sha256, hidden, dict(zip(CATEGORIES, output, strict=True)), complexity)
+
+
+def network(states: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """The hidden layer and the output layer that tell classes apart: for each unit a weight for each input, and the bias last."""
+    mean, spread = _scale(states)
+    networks = [_network((states - mean) / spread, labels, classes, seed) for seed in range(NETWORKS)]
+    hidden = torch.cat([one[0] for one in networks], 1), torch.cat([one[1] for one in networks])
+    output = torch.cat([one[2] for one in networks]) / NETWORKS, torch.stack([one[3] for one in networks]).mean(0)
     plain = torch.zeros(len(hidden[1])), torch.ones(len(hidden[1]))
-    return Probe(
-        base,
-        base_sha256,
+    return (
         tuple(_unscaled(hidden, unit, mean, spread) for unit in range(len(hidden[1]))),
-        {name: _unscaled(output, place, *plain) for place, name in enumerate(CATEGORIES)},
-        complexity,
+        tuple(_unscaled(output, place, *plain) for place in range(classes)),
     )
 
 
@@ -108,17 +112,21 @@ def figures(probe: Probe, rows: Labelled) -> dict[str, Any]:
     }
 
 
-def _network(states: torch.Tensor, labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, ...]:
-    """Weights and biases of one network: (width, units), (units), (units, categories), (categories)."""
+def _scale(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return states.mean(0), states.std(0) + 1e-4
+
+
+def _network(states: torch.Tensor, labels: torch.Tensor, classes: int, seed: int) -> tuple[torch.Tensor, ...]:
+    """Weights and biases of one network: (width, units), (units), (units, classes), (classes)."""
     chance = torch.Generator().manual_seed(seed)
     parameters = []
-    for inputs, outputs in itertools.pairwise((states.shape[1], UNITS, len(CATEGORIES))):
+    for inputs, outputs in itertools.pairwise((states.shape[1], UNITS, classes)):
         bound = (6 / (inputs + outputs)) ** 0.5
         parameters += [(torch.rand(inputs, outputs, generator=chance) * 2 - 1) * bound, torch.zeros(outputs)]
     for one in parameters:
         one.requires_grad_()
     first, bias, second, shift = parameters
-    optimiser, weights = torch.optim.Adam(parameters, lr=RATE), _balance(labels)
+    optimiser, weights = torch.optim.Adam(parameters, lr=RATE), _balance(labels, classes)
     with torch.enable_grad():
         for _ in range(EPOCHS):
             for chosen in torch.randperm(len(states), generator=chance).split(BATCH):
@@ -148,9 +156,9 @@ def _logistic(states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor
     return slope.detach(), bias.detach()
 
 
-def _balance(labels: torch.Tensor) -> torch.Tensor:
-    counts = torch.bincount(labels, minlength=len(CATEGORIES)).float().clamp(min=1)
-    return (len(labels) / len(CATEGORIES) / counts)[labels]
+def _balance(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    counts = torch.bincount(labels, minlength=classes).float().clamp(min=1)
+    return (len(labels) / classes / counts)[labels]
 
 
 def _unscaled(fitted: tuple[torch.Tensor, torch.Tensor], column: int, mean: torch.Tensor, spread: torch.Tensor) -> tuple[float, ...]:

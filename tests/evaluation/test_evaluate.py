@@ -6,6 +6,7 @@ from assistant.core.commands import Context
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Failed, Finished, Progress, Report
 from assistant.core.store import Store
+from assistant.router import scope
 from finetuning.commands import REGISTRY
 from finetuning.evaluation import asked
 from finetuning.evaluation.subjects import at, find
@@ -199,3 +200,16 @@ def test_a_trained_classifier_is_judged_by_its_name_and_by_its_folder(root, engi
         found = report(said(root, "evaluate", *words)).data
         assert found["subject"] == "classifier 0001" and found["classification"]["accuracy"] == pytest.approx(1 / 3)
     assert (store.version_folder("classifier", version) / "evaluation_classification.json").is_file()
+
+
+def test_what_lies_outside_of_a_versions_training_is_judged_as_the_chat_answers_it(root, engine):
+    before = report(said(root, "evaluate", "base", "--limit", "0")).data
+    version = root.models / "unified_model/versions/0003"
+    assert report(said(root, "evaluate", "unified/0003", "--limit", "0")).data["suites"]["general_ability"]["right"] == 0
+    engine.embed = lambda prompt: [1.0 if "key " in engine.format.decode(prompt) else 0.0]
+    own = {"base": "b", "base_sha256": engine.base.sha256, "hidden": [[1.0, 0.0]], "output": [10.0, -5.0], "threshold": 0.5}
+    (version / scope.FILE).write_text(json.dumps(own), encoding="utf-8")
+    found = report(said(root, "evaluate", "unified/0003", "--limit", "0", "--suite", "general_ability", "knowledge", "agent")).data
+    assert found["held_out"]["figures"]["key_fact_recall"]["mean"] == 1
+    assert found["suites"]["general_ability"]["right"] == before["suites"]["general_ability"]["right"] > 0
+    assert found["suites"]["knowledge"]["questions"] >= 120 and found["suites"]["agent"]["questions"] >= 40

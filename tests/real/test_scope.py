@@ -1,0 +1,53 @@
+"""The scope of a version on the embedded base: fitted, kept, and the same in both engines."""
+
+import json
+
+from assistant.core import files
+from assistant.core import settings as configuration
+from assistant.engine import base as engines
+from assistant.router import scope
+from assistant.router.classifier import reading
+from finetuning.training import scope as fitting
+
+from .learning import planned, small_root
+
+TASKS = ("draw a line", "move a block", "trim an edge", "save a drawing", "undo a step", "add a layer", "rotate a part", "export a file")
+WAYS = (
+    "How do I {} in AutoCAD?",
+    "What is the command to {} in SketchUp?",
+    "I cannot {} in FreeCAD, what now?",
+    "which menu to {} in Fusion 360",
+    "Blender: how to {}",
+    "Is there a shortcut to {} in my CAD program?",
+)
+OTHERS = ("What is the capital of Kenya?", "Who painted the Mona Lisa?", "How many days has a leap year?", "What do cows eat?")
+
+
+def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(base_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "QUESTIONS", 150)
+    root = small_root(tmp_path, base_folder)
+    questions = [way.format(task) for task in TASKS for way in WAYS]
+    unseen = [f"Please tell me how I {task} with the mouse in SketchUp" for task in TASKS]
+    rows = [{"input_text": f"System: Be brief.\n\nUser: {question}\nAssistant:", "target_text": "Press L."} for question in questions]
+    files.write_jsonl(root.datasets / "small" / "train.jsonl", rows)
+    work, said = planned(root, replay=0.1)
+    fitting.make(work)
+    assert "of its own questions are within" in said[-1].detail
+    kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
+    assert kept["within"] >= 0.9 and kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
+    found, settings = scope.load(work.version), configuration.load(root)
+    judged = {}
+    for name in ("hf", "llama"):
+        engine = engines.make(name, engines.base_of(settings, root), settings, root)
+        try:
+            judged[name] = [found.covers(engine.embed(engine.format.encode(reading(text)))) for text in (*unseen, *OTHERS)]
+        finally:
+            engine.release()
+    assert judged["hf"] == judged["llama"]
+    assert sum(judged["hf"][: len(unseen)]) >= len(unseen) - 1 and not any(judged["hf"][len(unseen) :])
+
+
+def test_where_nothing_is_replayed_a_version_answers_everything(base_folder, tmp_path):
+    work, _ = planned(small_root(tmp_path, base_folder), replay=0.0)
+    fitting.make(work)
+    assert scope.load(work.version) is None
