@@ -46,6 +46,8 @@ def _otherwise(reply: Reply, draft: Reply | None, trained: Collection[str], sett
 
 def _kept(reply: Reply, trained: Collection[str], settings: RouterSettings) -> str:
     """Why nobody took over from the default model."""
+    if reply.model == "base" and "unified" in trained:
+        return "`model: unified` makes the unified model answer all the same"
     likeliest = max(reply.category_probabilities or {"": 1.0}, key=lambda name: (reply.category_probabilities or {"": 1.0})[name])
     if likeliest == "general":
         return "nothing; everyday talk stays with the unified model (`model: NAME` pins another one)"

@@ -25,6 +25,7 @@ def test_the_lines_carry_the_numbers():
         ({"confidence": 0.2}, "somebody likelier to be right than 20%"),
         ({"confidence": None}, "or a calibration"),
         ({"confidence": 0.2, **GENERAL}, "everyday talk stays with the unified model"),
+        ({"model": "base", "version": None, **GENERAL}, "`model: unified` makes the unified model answer all the same"),
         ({"trigger": "pinned"}, "`model: auto`"),
         ({"trigger": "request", "escalated": True}, "without your request"),
         ({"trained": ("unified",), "confidence": 0.2}, "`ft: train qna`"),
