@@ -171,11 +171,16 @@ def messages(input_text: str, model: str) -> list[Message]:
     return found if found[0].role == "system" else [Message("system", system_prompt(model)), *found]
 
 
-def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tuple[int, ...]]) -> list[str]:
-    """What is asked last in the rows of a file that have one of these answers, each question once."""
-    read = (_read(line) for _, line in _lines(path))
-    sound = (document for fault, document in read if not fault and tuple(chat.encode_answer(document["target_text"])) in answers)
-    return list(dict.fromkeys(messages(document["input_text"], model)[-1].content for document in sound))
+def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tuple[int, ...]]) -> tuple[list[str], list[str]]:
+    """What is asked last in a file's rows, each question once: in those that have one of these answers, and in the others."""
+    found: tuple[dict[str, None], dict[str, None]] = {}, {}
+    for _, line in _lines(path):
+        fault, document = _read(line)
+        if not fault:
+            other = tuple(chat.encode_answer(document["target_text"])) not in answers
+            found[other][messages(document["input_text"], model)[-1].content] = None
+    own, others = found
+    return list(own), [question for question in others if question not in own]
 
 
 def system(path: Path, model: str) -> str:

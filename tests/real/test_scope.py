@@ -1,6 +1,7 @@
 """The scope of a version on the embedded base: fitted, kept, and the same in both engines."""
 
 import json
+from dataclasses import replace
 
 from assistant.core import files
 from assistant.core import settings as configuration
@@ -24,7 +25,7 @@ OTHERS = ("What is the capital of Kenya?", "Who painted the Mona Lisa?", "How ma
 
 
 def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "QUESTIONS", 150)
+    monkeypatch.setattr(fitting, "GENERAL", 150)
     root = small_root(tmp_path, base_folder)
     questions = [way.format(task) for task in TASKS for way in WAYS]
     unseen = [f"Please tell me how I {task} with the mouse in SketchUp" for task in TASKS]
@@ -32,7 +33,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     files.write_jsonl(root.datasets / "small" / "train.jsonl", rows)
     work, said = planned(root, replay=0.1)
     fitting.make(work)
-    assert "of its own questions are within" in said[-1].detail
+    assert "of its own questions are within" in said[-1].detail and "outside" in said[-1].detail
     kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
     assert kept["within"] >= 0.9 and kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
     found, settings = scope.load(work.version), configuration.load(root)
@@ -51,3 +52,32 @@ def test_where_nothing_is_replayed_a_version_answers_everything(base_folder, tmp
     work, _ = planned(small_root(tmp_path, base_folder), replay=0.0)
     fitting.make(work)
     assert scope.load(work.version) is None
+
+
+def test_what_a_part_of_the_dataset_leaves_unlearned_lies_outside(base_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "GENERAL", 0)
+    root = small_root(tmp_path, base_folder)
+    kinds = {"Press L.": WAYS, "It is a town by the sea.": ("What is {} like?", "where is {}", "Tell me about {}", "How big is {}?")}
+    towns = ("Lima", "Oslo", "Cairo", "Quito", "Hanoi", "Tunis", "Riga", "Dakar", "Perth", "Malmo", "Turin", "Basel")
+    asked = {
+        answer: [way.format(one) for one in (TASKS if answer == "Press L." else towns) for way in ways] for answer, ways in kinds.items()
+    }
+    rows = [
+        {"input_text": f"System: Be brief.\n\nUser: {question}\nAssistant:", "target_text": answer}
+        for answer, questions in asked.items()
+        for question in questions
+    ]
+    files.write_jsonl(root.datasets / "small" / "train.jsonl", rows)
+    work, _ = planned(root, replay=0.1, share=0.5)
+    fitting.make(work)
+    kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
+    assert kept["within"] >= 0.9 and kept["outside"] >= 0.9
+
+
+def test_a_version_trained_further_keeps_the_scope_of_the_one_it_began_with(base_folder, tmp_path):
+    root = small_root(tmp_path, base_folder)
+    first, _ = planned(root)
+    files.write_json(first.version / scope.FILE, {"threshold": 0.5})
+    second, _ = planned(root)
+    fitting.make(replace(second, plan=replace(second.plan, begins_with=first.run.version)))
+    assert (second.version / scope.FILE).read_bytes() == (first.version / scope.FILE).read_bytes()
