@@ -90,6 +90,12 @@ def calibrate(
     rows, weights = fitting_rows(bench.paths, subject.model, limit)
     if not rows:
         raise DataError(f"There are no held-out rows with key facts for {subject.model}.", "`generate` or `import` writes them.")
+    # What lies outside of its training the base answers, with the base's own calibration.
+    speakers = judging.speakers_of(bench, subject, [one.question for one in rows])
+    own = [place for place, who in enumerate(speakers) if who == subject]
+    rows, weights = [rows[place] for place in own], [weights[place] for place in own]
+    if not rows:
+        raise DataError(f"Every held-out question lies outside of what {subject.label} was trained on.", "Train it on more of its dataset.")
     sampling = sampling or judging.decoding(bench, rows)
     prompts = [judging.prompt_of(bench, one.said_to(subject.model), sampling) for one in rows]
     given = yield from bench.answers(subject, prompts, sampling, f"answers to calibrate {subject.label}")

@@ -39,7 +39,7 @@ def decoding(bench: Bench, asked: Sequence[Asked]) -> Sampling:
 
 def held_out(bench: Bench, subject: Subject, asked: Sequence[Asked], sampling: Sampling) -> Judging:
     """Answers and likelihood on held-out rows: figures over all rows, by category and by difficulty, and every row."""
-    speakers = _speakers(bench, subject, [one.question for one in asked])
+    speakers = speakers_of(bench, subject, [one.question for one in asked])
     prompts = [prompt_of(bench, one.said_to(who.model), sampling) for one, who in zip(asked, speakers, strict=True)]
     given = yield from _answers(bench, speakers, prompts, sampling, f"answers of {subject.label}")
     chat = bench.scorer.format
@@ -204,7 +204,7 @@ def _choices(bench: Bench, subject: Subject, questions: Sequence[Question]) -> G
     """Multiple choice by likelihood: the choice whose text has the highest log-probability a character is the answer (acc_norm)."""
     chat = bench.scorer.format
     pairs, owners = [], []
-    speakers = _speakers(bench, subject, [question.turns[0].user for question in questions])
+    speakers = speakers_of(bench, subject, [question.turns[0].user for question in questions])
     for place, question in enumerate(questions):
         system = Message("system", question.system or system_prompt(speakers[place].model))
         prompt = chat.encode([system, Message("user", question.turns[0].user)])
@@ -244,7 +244,7 @@ def _conversations(
         open_ones = [place for place, question in enumerate(questions) if turn < len(question.turns)]
         for place in open_ones:
             histories[place].append(Message("user", questions[place].turns[turn].user))
-        speakers = _speakers(bench, subject, [histories[place][-1].content for place in open_ones])
+        speakers = speakers_of(bench, subject, [histories[place][-1].content for place in open_ones])
         prompts = []
         for place, who in zip(open_ones, speakers, strict=True):
             system = Message("system", questions[place].system or system_prompt(who.model))
@@ -270,7 +270,7 @@ def _conversations(
     return items
 
 
-def _speakers(bench: Bench, subject: Subject, questions: Sequence[str]) -> list[Subject]:
+def speakers_of(bench: Bench, subject: Subject, questions: Sequence[str]) -> list[Subject]:
     """Who answers each question, as in the chat: the subject, or the base where it lies outside of what the subject was trained on."""
     found = scope.load(subject.adapter.folder) if subject.adapter else None
     if found is None or found.base_sha256 != bench.base.sha256:
