@@ -53,6 +53,8 @@ class Live:
         self._settings_stamp = _stamp(paths)
         self._announced: dict[str, str | None] = {}
         self._thread: threading.Thread | None = None
+        self._scopes: dict[tuple[str, str], scope.Scope | None] = {}
+        self._covered: dict[tuple[str, str | None, str], bool] = {}
         # What the next turn says of a change of the engine.
         self._told: list[Notice] = []
 
@@ -132,15 +134,26 @@ class Live:
     def covers(self, model: str, question: str) -> bool:
         """Whether a question lies within what a model's live version was trained on; True where nobody fitted that."""
         version = _version(self.store, model)
-        if version is None:
+        found = self._scope(model, version) if version else None
+        if found is None:
             return True
-        try:
-            found = scope.load(self.store.version_folder(model, version))
-        except ModelError as error:
-            self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))
-            return True
-        reads = found is not None and found.base_sha256 == self.base.sha256
-        return found.covers(self._reader.state(self.engine, question)) if found is not None and reads else True
+        asked = model, version, question
+        if asked not in self._covered:
+            # Of one question at a time: it is asked several times in a turn.
+            kept = {one: covers for one, covers in self._covered.items() if one[2] == question}
+            self._covered = {**kept, asked: found.covers(self._reader.state(self.engine, question))}
+        return self._covered[asked]
+
+    def _scope(self, model: str, version: str) -> scope.Scope | None:
+        """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""
+        if (model, version) not in self._scopes:
+            try:
+                found = scope.load(self.store.version_folder(model, version))
+            except ModelError as error:
+                found = None
+                self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))
+            self._scopes[model, version] = found if found is not None and found.base_sha256 == self.base.sha256 else None
+        return self._scopes[model, version]
 
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:
         """The model asked for, loaded; when its version is missing or broken, the unified model or the base instead, with the reason."""
