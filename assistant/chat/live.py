@@ -152,7 +152,7 @@ class Live:
             except ModelError as error:
                 found = None
                 self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))
-            self._scopes[model, version] = found if found is not None and found.base_sha256 == self.base.sha256 else None
+            self._scopes[model, version] = found if found is not None and found.fits(self.base.name, self.base.sha256) else None
         return self._scopes[model, version]
 
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:

@@ -40,6 +40,10 @@ class Scope:
         """Whether the version answers this question; the base does otherwise."""
         return self.share(state) >= self.threshold
 
+    def fits(self, base: str, base_sha256: str) -> bool:
+        """Whether it reads that base's states: by checksum where there is one, else by name."""
+        return self.base_sha256 == base_sha256 if base_sha256 or self.base_sha256 else self.base == base
+
 
 def load(folder: Path) -> Scope | None:
     """The scope of a version in its folder; None where none was fitted. A damaged one is a ModelError."""

@@ -273,7 +273,7 @@ def _conversations(
 def speakers_of(bench: Bench, subject: Subject, questions: Sequence[str]) -> list[Subject]:
     """Who answers each question, as in the chat: the subject, or the base where it lies outside of what the subject was trained on."""
     found = scope.load(subject.adapter.folder) if subject.adapter else None
-    if found is None or found.base_sha256 != bench.base.sha256:
+    if found is None or not found.fits(bench.base.name, bench.base.sha256):
         return [subject] * len(questions)
     return [subject if found.covers(bench.state(question)) else base_subject() for question in questions]
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from assistant.core import files
-from assistant.core.events import Checked, Step
+from assistant.core.events import Checked, Progress, Step
 from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.router import scope
@@ -23,6 +24,8 @@ from finetuning.training.work import Work
 OWN, GENERAL, HELD = 1500, 4000, 0.2
 # Of the version's own questions so many shall be within: the base answers the others, which it seldom knows.
 WITHIN = 0.95
+# Questions between two lines of progress.
+CHUNK = 256
 # Fewer questions or prompts tell nothing apart.
 FEWEST = 40
 
@@ -59,12 +62,10 @@ def make(work: Work) -> None:
         return
     draw.shuffle(others)
     work.say(Step(f"Reading {len(own):,} of its questions and {len(others):,} others: what lies outside is left to the base"))
-    engine: Any = engines.make("hf", work.base, work.settings, work.paths)
-    try:
-        states = [engine.states([engine.format.encode(reading(text)) for text in texts]) for texts in (own, others)]
-    finally:
-        engine.release()
-    found = fit(*states, work.base.name, work.base.sha256)
+    states = _states(work, [*own, *others])
+    if states is None:
+        return
+    found = fit(states[: len(own)], states[len(own) :], work.base.name, work.base.sha256)
     files.write_json(path, document(found))
     told = f"{found.within:.0%} of its own questions are within, {found.outside:.0%} of the others outside (none of them fitted on)"
     work.say(Checked("scope", True, told))
@@ -97,6 +98,22 @@ def document(found: Fitted) -> dict[str, Any]:
         "hidden": [list(weights) for weights in made.hidden],
         "output": list(made.output),
     }
+
+
+def _states(work: Work, texts: Sequence[str]) -> torch.Tensor | None:
+    """The base's state at the end of each question: (questions, width). None when the run was asked to stop on the way."""
+    engine: Any = engines.make("hf", work.base, work.settings, work.paths)
+    parts, began = [], time.perf_counter()
+    try:
+        for start in range(0, len(texts), CHUNK):
+            if work.stop():
+                return None
+            parts.append(engine.states([engine.format.encode(reading(text)) for text in texts[start : start + CHUNK]]))
+            done = min(start + CHUNK, len(texts))
+            work.say(Progress(done, len(texts), "questions", {}, (time.perf_counter() - began) / done * (len(texts) - done)))
+    finally:
+        engine.release()
+    return torch.cat(parts)
 
 
 def _covered(made: scope.Scope, states: torch.Tensor) -> float:
