@@ -215,8 +215,8 @@ def scores(model: Any, prompts: Sequence[list[int]]) -> torch.Tensor:
 def latency(base: engines.Base, settings: Any, texts: Sequence[str], folder: Path | None) -> dict[str, float]:
     """Milliseconds a decision, the median over questions, in llama.cpp."""
     engine = LlamaEngine(base, settings.chat.context_tokens)
-    engine.embed(engine.format.encode(classifier.reading("hello")))
-    found = {"probe": _median(lambda text: engine.embed(engine.format.encode(classifier.reading(text))), texts)}
+    classifier.state(engine, "hello")
+    found = {"probe": _median(lambda text: classifier.state(engine, text), texts)}
     if folder is not None:
         adapter = Adapter("label/0001", folder)
         engine.set_adapters([adapter])

@@ -99,7 +99,7 @@ class Router:
         if question not in self._judged:
             self.check()
             assert self.probe is not None
-            found = self.probe.judge(self.bench.engine.embed(self.bench.engine.format.encode(classifier.reading(question))))
+            found = self.probe.judge(classifier.state(self.bench.engine, question))
             self._judged[question] = [found.category, found.probabilities, found.complexity]
         return Judgement(*self._judged[question])
 
@@ -240,7 +240,7 @@ def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
     assert router.probe is not None
     for question in questions:
         began = time.perf_counter()
-        judgement = router.probe.judge(engine.embed(engine.format.encode(classifier.reading(question))))
+        judgement = router.probe.judge(classifier.state(engine, question))
         times.append(time.perf_counter() - began)
     tokens = list(engine.stream(engine.format.encode([Message("user", questions[0])]), None, Sampling(max_tokens=60), lambda: False))
     began = time.perf_counter()

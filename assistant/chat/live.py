@@ -54,7 +54,6 @@ class Live:
         self._announced: dict[str, str | None] = {}
         self._thread: threading.Thread | None = None
         self._scopes: dict[tuple[str, str], scope.Scope | None] = {}
-        self._covered: dict[tuple[str, str | None, str], bool] = {}
         # What the next turn says of a change of the engine.
         self._told: list[Notice] = []
 
@@ -135,14 +134,7 @@ class Live:
         """Whether a question lies within what a model's live version was trained on; True where nobody fitted that."""
         version = _version(self.store, model)
         found = self._scope(model, version) if version else None
-        if found is None:
-            return True
-        asked = model, version, question
-        if asked not in self._covered:
-            # Of one question at a time: it is asked several times in a turn.
-            kept = {one: covers for one, covers in self._covered.items() if one[2] == question}
-            self._covered = {**kept, asked: found.covers(self._reader.state(self.engine, question))}
-        return self._covered[asked]
+        return found is None or found.covers(self._reader.state(self.engine, question))
 
     def _scope(self, model: str, version: str) -> scope.Scope | None:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""

@@ -28,7 +28,7 @@ class Reader:
     def state(self, engine: Engine, question: str) -> list[float]:
         """The base's state at the end of a question, scaled to length 1."""
         if self._last is None or self._last[0] != question:
-            self._last = question, _state(engine, question)
+            self._last = question, classifier.state(engine, question)
         return self._last[1]
 
     def fault(self) -> str:
@@ -38,7 +38,7 @@ class Reader:
 
     def try_version(self, engine: Engine, base: Base, version: str) -> Judgement:
         """What a version makes of one question; one that cannot read is a ModelError."""
-        return classifier.of_version(self._store, version, base.name, base.sha256).judge(_state(engine, TRIAL))
+        return classifier.of_version(self._store, version, base.name, base.sha256).judge(classifier.state(engine, TRIAL))
 
     def _follow(self, base: Base) -> None:
         try:
@@ -53,7 +53,3 @@ class Reader:
         except ModelError as error:
             self._fault = f"The built-in classifier reads instead of the trained one: {error.what} {error.fix}"
             self._probe = classifier.built_in(base.name, base.sha256)
-
-
-def _state(engine: Engine, question: str) -> list[float]:
-    return engine.embed(engine.format.encode(classifier.reading(question)))

@@ -37,6 +37,8 @@ class Asked:
     judgement: Judgement | None
     route: Route
     complexity: float | None = None
+    # The trained models that the question is for.
+    able: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,14 @@ class Session:
         judgement = self._judged(question, turns)
         pin = self.pinned or pinned(self.paths)
         self.live.residents.pins = frozenset(filter(None, [pin]))
-        covered = "unified" in self.live.able(question, turns)
+        able = self.live.able(question, turns)
+        covered = "unified" in able
         route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, named=named, covered=covered)
-        return Asked(question, judgement, route, complexity(judgement, question))
+        return Asked(question, judgement, route, complexity(judgement, question), tuple(able))
 
     def foreseen(self, asked: Asked) -> Next:
         """What would follow the first answer, as far as the question alone tells."""
-        return policy.after(asked.route, asked.judgement, asked.complexity, None, self.live.able(asked.question), self.live.settings.router)
+        return policy.after(asked.route, asked.judgement, asked.complexity, None, asked.able, self.live.settings.router)
 
     def retry(self) -> Iterator[Event]:
         """Answer the last message once more; the old answer goes when the new one is whole."""
@@ -163,11 +166,10 @@ class Session:
         yield self._chosen(speaker, asked, route)
         speech, sampling = self._speech(speaker, asked, turns), self._sampling(again)
         yield from self._left_out_notice(asked, turns, speaker)
-        able = self.live.able(asked.question, turns)
         default = route.trigger is None and policy.specialist_of(asked.judgement) is not None
-        may_end = default and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, able))
+        may_end = default and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, asked.able))
         yield from speak(self.live.engine, speech, sampling, (lambda share: share < settings.hopeless) if may_end else None)
-        after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, able, settings)
+        after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, asked.able, settings)
         if after.step != "hand over":
             self.live.found = found
             return _Said(speech, None, after, speaker.model)
@@ -186,8 +188,7 @@ class Session:
         self, asked: Asked, turns: Sequence[Turn], after: Next, draft: Speech, sampling: Sampling
     ) -> tuple[Speech | None, list[Notice]]:
         """Who takes over: the specialist for a complex question; else whoever is likeliest right by the first words of its answer."""
-        able = self.live.able(asked.question, turns)
-        names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, able)[:AUDITIONS]
+        names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, asked.able)[:AUDITIONS]
         notices: list[Notice] = []
         ready: dict[str, Speech] = {}
         for name in filter(None, names):

@@ -15,6 +15,7 @@ from assistant.core import files
 from assistant.core.errors import DataError, ModelError
 from assistant.core.store import Store
 from assistant.core.values import CATEGORIES, Judgement, Message
+from assistant.engine.base import Engine
 
 MODEL = "classifier"
 FILE = "probe.json"
@@ -46,27 +47,27 @@ class Probe:
                 f"The classifier reads states of {len(self.complexity) - 1} numbers; this base has {len(state)}.",
                 f"Fit one for this base: `train {MODEL}`.",
             )
-        features = [max(0.0, _dot(weights, state)) for weights in self.hidden] or state
-        scores = {category: _dot(weights, features) for category, weights in self.categories.items()}
+        features = [max(0.0, dot(row, state)) for row in self.hidden] or state
+        scores = {category: dot(row, features) for category, row in self.categories.items()}
         top = max(scores.values())
         powers = {category: math.exp(score - top) for category, score in scores.items()}
         total = sum(powers.values())
         probabilities = {category: powers[category] / total for category in CATEGORIES}
         best = max(CATEGORIES, key=lambda category: probabilities[category])
-        complexity = 1 / (1 + math.exp(-_dot(self.complexity, state)))
+        complexity = 1 / (1 + math.exp(-dot(self.complexity, state)))
         return Judgement(best if probabilities[best] >= UNSURE else "unsure", probabilities, complexity)
 
     def fits(self, base: str, base_sha256: str) -> bool:
         """Whether it was fitted on that base: by checksum where there is one, else by name."""
-        return self.base_sha256 == base_sha256 if base_sha256 or self.base_sha256 else self.base == base
+        return fits(self.base, self.base_sha256, base, base_sha256)
 
 
 def load(path: Path = BUILT_IN) -> Probe:
     """The probe in a file; a damaged one is a ModelError."""
     try:
         document = files.read_json(path)
-        categories = {category: _weights(document["categories"][category]) for category in CATEGORIES}
-        hidden, complexity = tuple(map(_weights, document["hidden"])), _weights(document["complexity"])
+        categories = {category: weights(document["categories"][category]) for category in CATEGORIES}
+        hidden, complexity = tuple(map(weights, document["hidden"])), weights(document["complexity"])
         inputs = len(hidden) + 1 if hidden else len(complexity)
         if {len(weights) for weights in categories.values()} != {inputs} or {len(weights) for weights in hidden} - {len(complexity)}:
             raise ValueError("its weights are of different lengths")
@@ -106,10 +107,22 @@ def reading(question: str) -> list[Message]:
     return [Message("system", "PZ2"), Message("user", question)]
 
 
-def _weights(values: Sequence[float]) -> Weights:
+def state(engine: Engine, question: str) -> list[float]:
+    """The base's state at the end of a question, scaled to length 1: what a probe reads."""
+    return engine.embed(engine.format.encode(reading(question)))
+
+
+def weights(values: Sequence[float]) -> Weights:
+    """A row of a probe's file."""
     return tuple(float(value) for value in values)
 
 
-def _dot(weights: Sequence[float], state: Sequence[float]) -> float:
+def dot(row: Sequence[float], state: Sequence[float]) -> float:
+    """What a row of weights, the bias last, makes of a state."""
     # map ends with the shorter one, before the bias.
-    return sum(map(operator.mul, weights, state)) + weights[-1]
+    return sum(map(operator.mul, row, state)) + row[-1]
+
+
+def fits(of: str, of_sha256: str, base: str, base_sha256: str) -> bool:
+    """Whether a probe of one base reads another's states: by checksum where there is one, else by name."""
+    return of_sha256 == base_sha256 if base_sha256 or of_sha256 else of == base

@@ -5,17 +5,15 @@ question outside a version's scope is the base's. The probe (Alain & Bengio 2016
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError
+from assistant.router.classifier import Weights, dot, fits, weights
 
 FILE = "scope.json"
-
-Weights = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,8 @@ class Scope:
 
     def share(self, state: Sequence[float]) -> float:
         """How surely a question with this state (scaled to length 1) is one of those the version was trained on, 0 to 1."""
-        features = [max(0.0, _dot(weights, state)) for weights in self.hidden]
-        return 1 / (1 + math.exp(-max(-50.0, min(50.0, _dot(self.output, features)))))
+        features = [max(0.0, dot(row, state)) for row in self.hidden]
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, dot(self.output, features)))))
 
     def covers(self, state: Sequence[float]) -> bool:
         """Whether the version answers this question; the base does otherwise."""
@@ -42,7 +40,7 @@ class Scope:
 
     def fits(self, base: str, base_sha256: str) -> bool:
         """Whether it reads that base's states: by checksum where there is one, else by name."""
-        return self.base_sha256 == base_sha256 if base_sha256 or self.base_sha256 else self.base == base
+        return fits(self.base, self.base_sha256, base, base_sha256)
 
 
 def load(folder: Path) -> Scope | None:
@@ -52,18 +50,9 @@ def load(folder: Path) -> Scope | None:
         return None
     try:
         document = files.read_json(path)
-        hidden, output = tuple(map(_weights, document["hidden"])), _weights(document["output"])
-        if len({len(weights) for weights in hidden}) != 1 or len(output) != len(hidden) + 1:
+        hidden, output = tuple(map(weights, document["hidden"])), weights(document["output"])
+        if len({len(row) for row in hidden}) != 1 or len(output) != len(hidden) + 1:
             raise ValueError("its weights are of different lengths")
         return Scope(document["base"], document["base_sha256"], hidden, output, float(document["threshold"]))
     except (OSError, DataError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The scope {path} is damaged ({error}).", "Train the version again, or delete the file to do without.") from error
-
-
-def _weights(values: Sequence[float]) -> Weights:
-    return tuple(float(value) for value in values)
-
-
-def _dot(weights: Sequence[float], values: Sequence[float]) -> float:
-    # map ends with the shorter one, before the bias.
-    return sum(map(operator.mul, weights, values)) + weights[-1]

@@ -147,7 +147,7 @@ class Bench:
     def state(self, question: str) -> list[float]:
         """The bare base's state at the end of a question, which tells whether it lies within a version's scope."""
         if question not in self._states:
-            self._states[question] = self.engine.embed(self.engine.format.encode(classifier.reading(question)))
+            self._states[question] = classifier.state(self.engine, question)
         return self._states[question]
 
     def release(self) -> None:

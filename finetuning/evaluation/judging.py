@@ -90,7 +90,7 @@ def classification(bench: Bench, probe: classifier.Probe, rows: Sequence[tuple[s
     given, seconds = [], 0.0
     for done, (text, _, _) in enumerate(rows, 1):
         began = time.perf_counter()
-        given.append(probe.judge(bench.engine.embed(bench.engine.format.encode(classifier.reading(text)))))
+        given.append(probe.judge(classifier.state(bench.engine, text)))
         seconds += time.perf_counter() - began
         if done % CHUNKED == 0 or done == len(rows):
             yield Progress(done, len(rows), "questions", {}, seconds / done * (len(rows) - done))

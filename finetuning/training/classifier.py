@@ -131,7 +131,7 @@ def _labelled(paths: Paths, base: Base, context_tokens: int, splits: dict[str, l
     engine = hf.HfEngine(base, context_tokens, paths)
     try:
         rows = list(itertools.chain.from_iterable(splits.values()))
-        states = yield from _read(engine, [row["text"] for row in rows])
+        states = yield from states_of(engine, [row["text"] for row in rows])
     finally:
         engine.release()
     labelled, place = {}, 0
@@ -145,7 +145,8 @@ def _labelled(paths: Paths, base: Base, context_tokens: int, splits: dict[str, l
     return labelled
 
 
-def _read(engine: Any, texts: Sequence[str]) -> Generator[Event, None, torch.Tensor]:
+def states_of(engine: Any, texts: Sequence[str]) -> Generator[Event, None, torch.Tensor]:
+    """The base's state at the end of each question: (questions, width), with progress."""
     prompts = [engine.format.encode(reading(text)) for text in texts]
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     states, began, done = None, time.perf_counter(), 0

@@ -2,41 +2,28 @@
 
 import math
 import random
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, replace
 
 import torch
 
 from assistant.core import files
-from assistant.core.events import Checked, Progress, Step
+from assistant.core.events import Checked, Step
 from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.router import scope
-from assistant.router.classifier import reading
 from finetuning.training import probe, replay
 from finetuning.training import rows as row_files
+from finetuning.training.classifier import states_of
 from finetuning.training.work import Work
 
-# Of its own questions and of general prompts so many are read: two minutes on two cores. With a thousand of each more general questions
-# were taken for its own (docs/LOG.md). That share of them is not fitted on but sets the threshold.
+# Of its own questions, of the dataset's others and of general prompts at most so many are read. With a thousand of its own and of general
+# ones more general questions were taken for its own (docs/LOG.md). That share of each is not fitted on: its own set the threshold.
 OWN, GENERAL, HELD = 1500, 4000, 0.2
 # Of the version's own questions so many shall be within: the base answers the others, which it seldom knows.
 WITHIN = 0.95
-# Questions between two lines of progress.
-CHUNK = 256
 # Fewer questions or prompts tell nothing apart.
 FEWEST = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A scope and, of questions it was not fitted on, the share of the version's own within and of the others outside."""
-
-    scope: scope.Scope
-    within: float
-    outside: float
 
 
 def make(work: Work) -> None:
@@ -50,7 +37,7 @@ def make(work: Work) -> None:
         if before.is_file():
             files.write_json(path, files.read_json(before))
         return
-    if not plan.recipe.replay or path.is_file() or work.stop():
+    if not plan.recipe.replay or path.is_file():
         return
     learned = {row.ids[row.prompt :] for row in work.rows.rows}
     own, others = row_files.questions(work.paths.datasets / plan.train.path, work.chat, plan.model, learned)
@@ -65,57 +52,34 @@ def make(work: Work) -> None:
     states = _states(work, [*own, *others])
     if states is None:
         return
-    found = fit(states[: len(own)], states[len(own) :], work.base.name, work.base.sha256)
-    files.write_json(path, document(found))
-    told = f"{found.within:.0%} of its own questions are within, {found.outside:.0%} of the others outside (none of them fitted on)"
+    found, outside = fit(states[: len(own)], states[len(own) :], work.base.name, work.base.sha256)
+    files.write_json(path, {**asdict(found), "outside": round(outside, 4)})
+    told = f"its border leaves {WITHIN:.0%} of its own questions within, and {outside:.0%} of the others outside that it was not fitted on"
     work.say(Checked("scope", True, told))
 
 
-def fit(own: torch.Tensor, others: torch.Tensor, base: str, base_sha256: str) -> Fitted:
-    """The scope of states (questions, width) of length 1, in the order they come: the last ones are held back for the threshold."""
-    parts = [(states[: -int(len(states) * HELD)], states[-int(len(states) * HELD) :]) for states in (own, others)]
-    (own_fit, own_held), (others_fit, others_held) = parts
-    states = torch.cat([own_fit, others_fit])
-    labels = torch.cat([torch.ones(len(own_fit), dtype=torch.long), torch.zeros(len(others_fit), dtype=torch.long)])
-    hidden, output = probe.network(states, labels, 2)
-    made = scope.Scope(base, base_sha256, hidden, tuple(one - other for one, other in zip(output[1], output[0], strict=True)), 0.0)
-    shares = sorted(made.share(state) for state in own_held.tolist())
+def fit(own: torch.Tensor, others: torch.Tensor, base: str, base_sha256: str) -> tuple[scope.Scope, float]:
+    """The scope of states (questions, width) of length 1, and the share of held-back others outside. The last of each are held back."""
+    kept, held = own[: -int(len(own) * HELD)], own[-int(len(own) * HELD) :]
+    others_kept, others_held = others[: -int(len(others) * HELD)], others[-int(len(others) * HELD) :]
+    labels = torch.cat([torch.ones(len(kept), dtype=torch.long), torch.zeros(len(others_kept), dtype=torch.long)])
+    hidden, (no, yes) = probe.network(torch.cat([kept, others_kept]), labels, 2)
+    made = scope.Scope(base, base_sha256, hidden, tuple(one - other for one, other in zip(yes, no, strict=True)), 0.0)
+    shares = sorted(made.share(state) for state in held.tolist())
     # Cut, not rounded, so that the question that sets it is within.
-    threshold = math.floor(shares[int(len(shares) * (1 - WITHIN))] * 1e6) / 1e6
-    made = scope.Scope(base, base_sha256, made.hidden, made.output, threshold)
-    return Fitted(made, _covered(made, own_held), 1 - _covered(made, others_held))
-
-
-def document(found: Fitted) -> dict[str, Any]:
-    """A scope as ``scope.json`` holds it."""
-    made = found.scope
-    return {
-        "base": made.base,
-        "base_sha256": made.base_sha256,
-        "threshold": made.threshold,
-        "within": round(found.within, 4),
-        "outside": round(found.outside, 4),
-        "hidden": [list(weights) for weights in made.hidden],
-        "output": list(made.output),
-    }
+    made = replace(made, threshold=math.floor(shares[int(len(shares) * (1 - WITHIN))] * 1e6) / 1e6)
+    return made, sum(not made.covers(state) for state in others_held.tolist()) / len(others_held)
 
 
 def _states(work: Work, texts: Sequence[str]) -> torch.Tensor | None:
-    """The base's state at the end of each question: (questions, width). None when the run was asked to stop on the way."""
-    engine: Any = engines.make("hf", work.base, work.settings, work.paths)
-    parts, began = [], time.perf_counter()
+    """The base's states of these questions, with progress said aloud; None when the run was asked to stop on the way."""
+    engine = engines.make("hf", work.base, work.settings, work.paths)
+    reading = states_of(engine, texts)
     try:
-        for start in range(0, len(texts), CHUNK):
-            if work.stop():
-                return None
-            parts.append(engine.states([engine.format.encode(reading(text)) for text in texts[start : start + CHUNK]]))
-            done = min(start + CHUNK, len(texts))
-            work.say(Progress(done, len(texts), "questions", {}, (time.perf_counter() - began) / done * (len(texts) - done)))
+        while not work.stop():
+            work.say(next(reading))
+    except StopIteration as end:
+        return end.value
     finally:
         engine.release()
-    return torch.cat(parts)
-
-
-def _covered(made: scope.Scope, states: torch.Tensor) -> float:
-    rows: Sequence[Sequence[float]] = states.tolist()
-    return sum(made.covers(state) for state in rows) / len(rows)
+    return None
