@@ -53,15 +53,14 @@ class Cell:
     lora_r: int = 16
     share: float = 0.5
     frozen: float = 0.5
-    widths: int = 3
+    widths: int = 20
 
     @property
     def name(self) -> str:
         """The cell in words."""
         twice = " checkpointing" if self.checkpointing else ""
         layers = " all layers" if not self.frozen else ""
-        widths = f" {self.widths} widths" if self.widths > 3 else ""
-        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{layers}{twice}{widths}"
+        return f"{self.base} {self.method} r{self.lora_r} {self.batch}x{self.length}{layers}{twice} {self.widths} widths"
 
 
 GRID = (

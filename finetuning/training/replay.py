@@ -23,7 +23,7 @@ from finetuning.training.recipe import Recipe
 from finetuning.training.rows import Row
 
 PROMPTS, ANSWERS = "replay.txt", "replay"
-# What the base knows shows in the beginning of its answer: many short ones keep more of it than a few long ones.
+# A longer answer of a small base wanders off, and what it knows shows in the beginning. Shorter ones leave time for more prompts.
 ANSWER = Sampling(max_tokens=32)
 CHUNK = 32
 # About what a replayed row takes, prompt and answer, for estimates.
