@@ -120,21 +120,25 @@ class Live:
         """Category and complexity of a question, or None on a base without a probe."""
         return self._reader.judge(self.engine, self.base, question)
 
-    def able(self, question: str, turns: Sequence[Turn] = ()) -> list[str]:
-        """The trained models whose training covers a question. One that leans on the last question goes on with who answered that."""
+    def able(self, question: str, turns: Sequence[Turn] = ()) -> dict[str, bool]:
+        """The trained models whose training covers a question, and whether it was trained by itself, so that earlier turns are no help.
+
+        One that leans on the last question goes on with who answered that.
+        """
         trained, before = self.trained(), turns[-1].reply if turns else None
         if triggers.is_korean(question) and self.settings.base == "embedded":
             # The base reads Korean too poorly to tell.
-            return trained
+            return dict.fromkeys(trained, False)
         if before is not None and before.question != question and triggers.leans_on_the_last(question):
-            return [model for model in trained if model != "unified" or before.model != "base"]
-        return [model for model in trained if self.covers(model, question)]
+            return {model: False for model in trained if model != "unified" or before.model != "base"}
+        covered = {model: self._covers(model, question) for model in trained}
+        return {model: bool(found) for model, found in covered.items() if found is not False}
 
-    def covers(self, model: str, question: str) -> bool:
-        """Whether a question lies within what a model's live version was trained on; True where nobody fitted that."""
+    def _covers(self, model: str, question: str) -> bool | None:
+        """Whether a question lies within what a model's live version was trained on; None where nobody fitted that."""
         version = _version(self.store, model)
         found = self._scope(model, version) if version else None
-        return found is None or found.covers(self._reader.state(self.engine, question))
+        return None if found is None else found.covers(self._reader.state(self.engine, question))
 
     def _scope(self, model: str, version: str) -> scope.Scope | None:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 
 from assistant.chat import router_status
-from assistant.chat import session as sessions
+from assistant.chat import pins
 from assistant.chat.live import Live, go_live
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
@@ -64,15 +64,15 @@ def facts(context: Context) -> dict[str, Any]:
     trained = [item["model"] for item in models if item["live"]]
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(paths.root)
     return {
-        "hybrid": "unified" in trained and any(model not in ("unified",) for model in trained) and sessions.pinned(paths) is None,
+        "hybrid": "unified" in trained and any(model not in ("unified",) for model in trained) and pins.pinned(paths) is None,
         "base": base,
         "base_fault": fault,
         "engine": engine,
         "models": models,
         "classifier": {"live": _current(store, CLASSIFIER), "versions": store.versions(CLASSIFIER)},
         "router": {
-            "mode": "pinned" if sessions.pinned(paths) else "auto",
-            "pinned": sessions.pinned(paths),
+            "mode": "pinned" if pins.pinned(paths) else "auto",
+            "pinned": pins.pinned(paths),
             **router_status.facts(paths, store, settings.router, engine),
         },
         "memory": {
@@ -90,7 +90,7 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
     """Pin a model for every chat of this root, or return to auto; with a version, make that version live."""
     store = Store(context.paths)
     if model == "auto":
-        sessions.pin(context.paths, None)
+        pins.pin(context.paths, None)
         yield Notice("The router decides again.")
         return
     if model == CLASSIFIER:
@@ -110,7 +110,7 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
         return
     if model != "base" and _current(store, model) is None:
         raise ModelError(f"The {model} model has no live version to pin.", f"Train it first: `train {model}`.")
-    sessions.pin(context.paths, model)
+    pins.pin(context.paths, model)
     yield Notice(f"{model} answers every chat from now on. `switch auto` gives it back to the router.")
 
 

@@ -2,13 +2,14 @@
 
 import random
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assistant.chat import context
 from assistant.chat.history import History, Turn
 from assistant.chat.live import Live, Speaker
+from assistant.chat.pins import pinned
 from assistant.chat.speech import Speech, audition, speak
 from assistant.core import files
 from assistant.core.errors import DataError, UsageError
@@ -37,8 +38,12 @@ class Asked:
     judgement: Judgement | None
     route: Route
     complexity: float | None = None
-    # The trained models that the question is for.
-    able: tuple[str, ...] = ()
+    # The trained models that the question is for, each with whether it was trained on such questions by themselves.
+    able: Mapping[str, bool] = field(default_factory=dict)
+
+    def before(self, model: str, turns: Sequence[Turn]) -> Sequence[Turn]:
+        """The turns a model reads before the question: none where it knows the question by itself, or it answers in the manner of the last."""
+        return () if self.able.get(model) else turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Session:
         able = self.live.able(question, turns)
         covered = "unified" in able
         route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, named=named, covered=covered)
-        return Asked(question, judgement, route, complexity(judgement, question), tuple(able))
+        return Asked(question, judgement, route, complexity(judgement, question), able)
 
     def foreseen(self, asked: Asked) -> Next:
         """What would follow the first answer, as far as the question alone tells."""
@@ -210,9 +215,12 @@ class Session:
         return RouteChosen(speaker.model, speaker.version, category, route.trigger, route.reason)
 
     def _speech(self, speaker: Speaker, asked: Asked, turns: Sequence[Turn]) -> Speech:
-        return Speech(speaker, self._prompt(speaker, turns, asked.question).ids, self.live.calibration(speaker))
+        prompt = self._prompt(speaker, asked.before(speaker.model, turns), asked.question)
+        return Speech(speaker, prompt.ids, self.live.calibration(speaker))
 
     def _left_out_notice(self, asked: Asked, turns: Sequence[Turn], speaker: Speaker) -> Iterator[Event]:
+        if not (turns := asked.before(speaker.model, turns)):
+            return
         left_out = self._prompt(speaker, turns, asked.question).left_out
         if left_out > self._left_out:
             yield Notice(f"The conversation is longer than the model can read; its first {left_out} turns are left out from here on.")
@@ -270,7 +278,7 @@ class Session:
         same = policy.specialist_of(asked.judgement)
         prospect = self.live.prospect(self.offered) if self.offered else None
         first = [model for model in (self.offered, same) if model in specialists]
-        offered = (prospect.adapter, self._prompt(prospect, turns, asked.question).ids) if prospect else None
+        offered = (prospect.adapter, self._speech(prospect, asked, turns).prompt) if prospect else None
         default = self.live.prospect("unified")
         spoken = (default.adapter, self._prompt(default, self.turns, "").ids) if default else None
         self.live.ahead(list(dict.fromkeys([*first, *likely])), offered, spoken)
@@ -279,22 +287,6 @@ class Session:
         if not self.turns:
             raise UsageError("There is no turn yet.", "Ask something first.")
         return self.turns[-1]
-
-
-def pinned(paths: Paths) -> str | None:
-    """The model that ``switch`` pinned for this root, or None."""
-    path = paths.models / "router.json"
-    if not path.is_file():
-        return None
-    try:
-        return files.read_json(path).get("pinned")
-    except (DataError, AttributeError):
-        return None
-
-
-def pin(paths: Paths, model: str | None) -> None:
-    """Pin a model for this root, in every process; None lets the router decide again."""
-    files.write_json(paths.models / "router.json", {"pinned": model})
 
 
 def cleaned(text: str) -> str:

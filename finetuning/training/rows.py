@@ -172,13 +172,16 @@ def messages(input_text: str, model: str) -> list[Message]:
 
 
 def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tuple[int, ...]]) -> tuple[list[str], list[str]]:
-    """What is asked last in a file's rows, each question once: in those that have one of these answers, and in the others."""
+    """What a file's rows of one turn ask, each question once: those that have one of these answers, and the others.
+
+    What is asked after earlier turns may mean nothing without them.
+    """
     found: tuple[dict[str, None], dict[str, None]] = {}, {}
     for _, line in _lines(path):
         fault, document = _read(line)
-        if not fault:
+        if not fault and len(asked := messages(document["input_text"], model)) == 2:
             other = tuple(chat.encode_answer(document["target_text"])) not in answers
-            found[other][messages(document["input_text"], model)[-1].content] = None
+            found[other][asked[-1].content] = None
     own, others = found
     return list(own), [question for question in others if question not in own]
 

@@ -62,6 +62,18 @@ def test_a_question_that_leans_on_the_last_goes_on_with_who_answered_that(sessio
     assert asked(session, "And how long is it?")[0].model == "unified"
 
 
+def test_what_it_was_trained_on_by_itself_is_asked_without_the_turns_before(session, scoped, engine):
+    asked(session, OUTSIDE)
+    asked(session, WITHIN)
+    assert engine.prompts[-1][0] == "unified/0001" and OUTSIDE not in engine.prompts[-1][1]
+    asked(session, "And how long is it?")
+    assert WITHIN in engine.prompts[-1][1]
+    asked(session, OUTSIDE)
+    assert engine.prompts[-1][0] is None and WITHIN in engine.prompts[-1][1]
+    assert asked(session, WITHIN, expert=True)[0].model == "technical"
+    assert OUTSIDE not in engine.prompts[-1][1]
+
+
 def test_a_damaged_scope_is_told_and_the_version_answers_everything(session, scoped, paths):
     (Store(paths).version_folder("unified", "0001") / scope.FILE).write_text("{", encoding="utf-8")
     reply, notices = asked(session, OUTSIDE)

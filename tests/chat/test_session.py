@@ -2,7 +2,8 @@ import pytest
 
 from assistant.chat.commands import REGISTRY
 from assistant.chat.history import History
-from assistant.chat.session import Session, pin
+from assistant.chat.pins import pin
+from assistant.chat.session import Session
 from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import UsageError

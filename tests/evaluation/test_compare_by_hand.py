@@ -3,7 +3,7 @@ import json
 import pytest
 from scripted import ScriptedEngine, install
 
-from assistant.chat.session import pin
+from assistant.chat.pins import pin
 from assistant.core.commands import Context
 from assistant.core.events import Failed, Lines, Report, Table
 from assistant.core.preferences import picks_file

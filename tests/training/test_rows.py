@@ -2,7 +2,7 @@ import pytest
 
 from assistant.core.errors import DataError
 from assistant.core.values import Message
-from finetuning.training.rows import OPENING, Encoded, Row, apart, encode, opened, part, shared_prefix
+from finetuning.training.rows import OPENING, Encoded, Row, apart, encode, opened, part, questions, shared_prefix
 
 from .conftest import row
 
@@ -114,3 +114,10 @@ def test_a_share_of_each_answers_rows_is_cut_after_its_opening():
 def test_an_answer_with_one_question_is_never_cut():
     rows = tuple(Row((1, *range(answer, answer + 40)), 1) for answer in range(5))
     assert opened(Encoded(rows), 0.9, 1).rows == rows
+
+
+def test_questions_are_those_that_are_asked_by_themselves(chat, paths, write_rows):
+    later = {"input_text": "User: Hi\nAssistant: Hello.\nUser: And then?\nAssistant:", "target_text": "Bye."}
+    path = write_rows(paths.root / "rows.jsonl", [row("Hi", "Hello."), row("Hello there", "Hello."), row("Who?", "Me."), later])
+    learned = {tuple(chat.encode_answer("Hello.")), tuple(chat.encode_answer("Bye."))}
+    assert questions(path, chat, "unified", learned) == (["Hi", "Hello there"], ["Who?"])
