@@ -27,7 +27,7 @@ from assistant.core.settings import RouterSettings
 from assistant.core.store import Store
 from assistant.core.values import CATEGORIES, Judgement, Message, Route, Sampling
 from assistant.engine import base as engines
-from assistant.router import classifier, confidence, policy
+from assistant.router import classifier, confidence, policy, scope
 from assistant.router.complexity import complexity
 from finetuning.evaluation import asked as held_out_rows
 from finetuning.evaluation import calibrate, judging, reliability, subjects
@@ -50,8 +50,7 @@ class Row:
 
     asked: Asked
     expert_facts: tuple[str, ...]
-    judgement: Judgement
-    complexity: float | None
+    reading: "Reading"
     said: dict[str, Said]
 
     def recall(self, model: str, measure: str) -> float:
@@ -61,7 +60,17 @@ class Row:
 
     def gain(self, measure: str) -> float:
         """What the specialist of its category would add."""
-        return self.recall(self.asked.category, measure) - self.recall("unified", measure)
+        return self.recall(self.asked.category, measure) - self.recall(self.reading.first.model, measure)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the router reads of a question before it is answered: category, the trained models it is for, and who answers first."""
+
+    judgement: Judgement
+    able: tuple[str, ...]
+    complexity: float | None
+    first: Route
 
 
 class Router:
@@ -81,8 +90,11 @@ class Router:
             model: confidence.load(calibrate.folder(paths, subject) / confidence.FILE, self.bench.name)
             for model, subject in self.subjects.items()
         }
-        self._read = paths.logs / "evaluations" / "router_judgements.json"
-        self._judged: dict[str, Any] = files.read_json(self._read) if self._read.is_file() else {}
+        self.scopes = {model: scope.load(subject.adapter.folder) for model, subject in self.subjects.items() if subject.adapter}
+        self._read = paths.logs / "evaluations" / "router_readings.json"
+        self._versions = {model: subject.version for model, subject in self.subjects.items()}
+        kept = files.read_json(self._read) if self._read.is_file() else {}
+        self._readings: dict[str, Any] = kept["questions"] if kept.get("versions") == self._versions else {}
 
     def answers(self, model: str, rows: Sequence[Asked], sampling: Sampling) -> list[Said]:
         """A model's answers, in small parts so that a run may end between them."""
@@ -94,14 +106,19 @@ class Router:
             found += given.said
         return found
 
-    def judge(self, question: str) -> Judgement:
-        """What the classifier makes of a question; kept."""
-        if question not in self._judged:
+    def read(self, question: str) -> Reading:
+        """What the router reads of a question; kept."""
+        if question not in self._readings:
             self.check()
             assert self.probe is not None
-            found = self.probe.judge(classifier.state(self.bench.engine, question))
-            self._judged[question] = [found.category, found.probabilities, found.complexity]
-        return Judgement(*self._judged[question])
+            state = self.bench.state(question)
+            found = self.probe.judge(state)
+            able = [model for model, fitted in self.scopes.items() if fitted is None or fitted.covers(state)]
+            self._readings[question] = [found.category, found.probabilities, found.complexity, able]
+        *fields, able = self._readings[question]
+        judgement = Judgement(*fields)
+        first = policy.first(judgement, pinned=None, requested=False, trained=self.trained, covered="unified" in able)
+        return Reading(judgement, tuple(able), complexity(judgement, question), first)
 
     def check(self) -> None:
         """Whether there is time left."""
@@ -109,8 +126,8 @@ class Router:
             raise OutOfTime
 
     def close(self) -> None:
-        """Keep the judgements, give the memory back."""
-        files.write_json(self._read, self._judged)
+        """Keep the readings, give the memory back."""
+        files.write_json(self._read, {"versions": self._versions, "questions": self._readings})
         self.bench.release()
 
 
@@ -142,7 +159,7 @@ def category(router: Router, rows: int) -> Iterator[dict[str, Any]]:
     for split in ("test", "test_phrasing"):
         path = held_out_rows.file_of(router.paths, "unified", split, "classification")
         labelled = held_out_rows.labelled(path, rows)
-        right = [float(router.judge(text).category == wanted) for text, wanted, _ in labelled]
+        right = [float(router.read(text).judgement.category == wanted) for text, wanted, _ in labelled]
         yield {"split": split, "accuracy": judging.as_document(interval(right)), "categories": list(CATEGORIES)}
 
 
@@ -177,7 +194,7 @@ def curve(router: Router, rows: int) -> Iterator[dict[str, Any]]:
 
 
 def _curve(router: Router, found: Sequence[Row], measure: str) -> dict[str, Any]:
-    never = statistics.fmean(row.recall("unified", measure) for row in found)
+    never = statistics.fmean(row.recall(row.reading.first.model, measure) for row in found)
     always = statistics.fmean(row.recall(row.asked.category, measure) for row in found)
     gains = sorted((row.gain(measure) for row in found), reverse=True)
 
@@ -207,9 +224,9 @@ def _curve(router: Router, found: Sequence[Row], measure: str) -> dict[str, Any]
 
 
 def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
-    """The share of an everyday mix that the unified model answers alone, by category and weighted by the mix."""
+    """The share of an everyday mix that no specialist is asked for, and that the unified model answers alone, weighted by the mix."""
     files_of = [("general", "basic"), ("qna", "basic"), ("technical", "basic")]
-    shares = {}
+    shares, unified = {}, {}
     for name, level in files_of:
         everything = held_out_rows.load(held_out_rows.file_of(router.paths, "unified", "test_phrasing"), "unified")
         fitted = {one.id for one in calibrate.parts(router.paths, "unified")[0]}
@@ -217,18 +234,19 @@ def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
             one for one in everything if one.category == name and (name == "general" or one.difficulty == level) and one.id not in fitted
         ]
         mine = random.Random(SEED).sample(mine, min(len(mine), rows // 3))
-        judged = [router.judge(one.question) for one in mine]
         sampling = judging.decoding(router.bench, held_out_rows.load(held_out_rows.file_of(router.paths, "unified", "test"), "unified"))
         alone = []
-        for one, judgement in zip(mine, judged, strict=True):
-            likely = policy.specialist_of(judgement) is not None
-            said = router.answers("unified", [one], sampling)[0] if likely else None
-            share = _confidence(router, "unified", said) if said else None
-            after = policy.after(_ROUTE, judgement, complexity(judgement, one.question), share, router.trained, router.settings)
-            alone.append(float(after.step != "hand over"))
-        shares[name] = judging.as_document(interval(alone))
-    whole = sum(MIX[name] * shares[name]["mean"] for name in MIX)
-    yield {"mix": MIX, "answered_by_unified_alone": round(whole, 4), "by_category": shares}
+        for one in mine:
+            reading = router.read(one.question)
+            likely = policy.specialist_of(reading.judgement) is not None
+            model = reading.first.model
+            said = router.answers(model, [one], sampling)[0] if likely else None
+            share = _confidence(router, model, said) if said else None
+            after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, router.settings)
+            alone.append((float(after.step != "hand over"), float(after.step != "hand over" and model == "unified")))
+        shares[name], unified[name] = (judging.as_document(interval(list(values))) for values in zip(*alone, strict=True))
+    kept, own = (round(sum(MIX[name] * found[name]["mean"] for name in MIX), 4) for found in (shares, unified))
+    yield {"mix": MIX, "without_a_specialist": kept, "by_unified_alone": own, "by_category": shares, "unified_by_category": unified}
 
 
 def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
@@ -240,7 +258,10 @@ def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
     assert router.probe is not None
     for question in questions:
         began = time.perf_counter()
-        judgement = router.probe.judge(classifier.state(engine, question))
+        state = classifier.state(engine, question)
+        judgement = router.probe.judge(state)
+        for fitted in filter(None, router.scopes.values()):
+            fitted.covers(state)
         times.append(time.perf_counter() - began)
     tokens = list(engine.stream(engine.format.encode([Message("user", questions[0])]), None, Sampling(max_tokens=60), lambda: False))
     began = time.perf_counter()
@@ -282,24 +303,23 @@ def table(router: Router, rows: int) -> Iterator[Row]:
     long = judging.decoding(router.bench, [experts[one.category, one.id] for one in mine])
     # Question by question, so that a run that was broken off leaves whole rows.
     for one in mine:
-        judgement = router.judge(one.question)
         said = {"unified": router.answers("unified", [one], short)[0], one.category: router.answers(one.category, [one], long)[0]}
         said["base"] = router.answers("base", [one], short)[0]
-        yield Row(one, experts[one.category, one.id].expert_facts, judgement, complexity(judgement, one.question), said)
+        yield Row(one, experts[one.category, one.id].expert_facts, router.read(one.question), said)
 
 
 def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettings, measure: str) -> tuple[float, float]:
     """The share of questions the policy escalates and the recall it reaches."""
     escalated, quality = 0, 0.0
     for row in rows:
-        share = _confidence(router, "unified", row.said["unified"])
-        after = policy.after(_ROUTE, row.judgement, row.complexity, share, router.trained, settings)
-        model = "unified"
+        reading, model = row.reading, row.reading.first.model
+        share = _confidence(router, model, row.said[model])
+        after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, settings)
         if after.step == "hand over":
-            names = [after.model] if after.trigger == "complexity" else policy.candidates(row.judgement, router.trained)
+            names = [after.model] if after.trigger == "complexity" else policy.candidates(reading.judgement, reading.able)
             heard = {name: _early(router, name, row.said[name]) for name in names if name in row.said}
             chosen = after.model if after.trigger == "complexity" else policy.likeliest(share, heard)
-            model = chosen if chosen in row.said else "unified"
+            model = chosen if chosen in row.said else model
         escalated += model not in policy.DEFAULTS
         quality += row.recall(model, measure)
     return escalated / len(rows), quality / len(rows)
