@@ -9,6 +9,7 @@ from assistant.core import files
 from assistant.core.commands import Command, Context, Param, Registry
 from assistant.core.errors import UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
+from assistant.core.settings import meant
 from assistant.core.store import BUILT_IN, Store
 from assistant.router.why import explain
 
@@ -214,7 +215,7 @@ def check_model(name: str, store: Store) -> str | None:
     """The model to pin, None for ``auto``; an unknown name is a UsageError."""
     known = model_names(store)
     if name not in known:
-        raise UsageError(f"There is no model '{name}'.", f"Choose from {', '.join(known)}.")
+        raise UsageError(f"There is no model '{name}'.", f"{meant(name, known)}Choose from {', '.join(known)}.")
     return None if name == "auto" else name
 
 

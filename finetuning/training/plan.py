@@ -11,6 +11,7 @@ from typing import Any
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError, TrainingError, UsageError
 from assistant.core.paths import Paths
+from assistant.core.settings import meant
 from assistant.core.store import check_name
 from assistant.engine.base import Base
 from finetuning.training.recipe import LARGE_PARAMETERS, Recipe, Scale
@@ -92,9 +93,10 @@ def check_model(paths: Paths, model: str) -> str:
             else []
         )
         others = f" Domains with a dataset: {', '.join(known)}." if known else ""
+        guess = meant(model, ["unified", *GENERATED, *known])
         raise UsageError(
             f"There is no model '{model}' and no dataset {paths.datasets / model}.",
-            f"Train unified, qna or technical, or import your data as '{model}' first.{others}",
+            f"{guess}Train unified, qna or technical, or import your data as '{model}' first.{others}",
         )
     return model
 

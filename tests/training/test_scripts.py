@@ -26,6 +26,10 @@ def test_a_specialist_without_a_dataset_is_refused(tmp_path, words):
     assert "There is no model 'lawyer'" in done.stderr
 
 
+def test_a_misspelt_model_is_told_the_nearest_one(tmp_path):
+    assert "Did you mean 'technical'?" in run("train_specialist.py", "--type", "tecnical", root=tmp_path).stderr
+
+
 def test_a_specialist_without_a_name_is_wrong_usage(tmp_path):
     done = run("train_specialist.py", "--max_steps", "3", root=tmp_path)
     assert done.returncode == 2
