@@ -7,7 +7,7 @@ from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import DataError, ModelError, PZ2Error, TrainingError, UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
-from assistant.core.store import BUILT_IN, Current, Store
+from assistant.core.store import BUILT_IN, Current, Store, no_model
 from finetuning.training import runs
 
 HEADS = ("version", "method", "preset", "rows", "min", "loss", "recall", "general", "gate", "")
@@ -18,7 +18,7 @@ def history(context: Context, model: str | None = None) -> Iterator[Event]:
     store = Store(context.paths)
     known = _models(store)
     if model is not None and model not in known:
-        raise UsageError(f"There is no model '{model}'.", f"Choose from {', '.join(dict.fromkeys([*BUILT_IN, *known]))}.")
+        raise no_model(model, [*BUILT_IN, *known])
     found = [line for name in ([model] if model else known) for line in _lines(store, name)]
     if not found:
         yield Report(f"No version of {model or 'any model'} yet; `train {model or 'unified'}` makes one.", [])

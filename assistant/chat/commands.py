@@ -9,8 +9,7 @@ from assistant.core import files
 from assistant.core.commands import Command, Context, Param, Registry
 from assistant.core.errors import UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
-from assistant.core.settings import meant
-from assistant.core.store import BUILT_IN, Store
+from assistant.core.store import BUILT_IN, Store, no_model
 from assistant.router.why import explain
 
 COMMANDS: tuple[Command, ...] = (
@@ -215,7 +214,7 @@ def check_model(name: str, store: Store) -> str | None:
     """The model to pin, None for ``auto``; an unknown name is a UsageError."""
     known = model_names(store)
     if name not in known:
-        raise UsageError(f"There is no model '{name}'.", f"{meant(name, known)}Choose from {', '.join(known)}.")
+        raise no_model(name, known)
     return None if name == "auto" else name
 
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import psutil
 
-from assistant.chat import router_status
-from assistant.chat import pins
+from assistant.chat import pins, router_status
 from assistant.chat.live import Live, go_live
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
 from assistant.core.errors import ModelError, PZ2Error, UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Switched, Table
-from assistant.core.store import BUILT_IN, Store, check_name
+from assistant.core.store import BUILT_IN, Store, check_name, no_model
 from assistant.engine import base as engines
 from assistant.router.classifier import MODEL as CLASSIFIER
 
@@ -100,9 +99,9 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
         return
     if model not in ("base", *BUILT_IN):
         check_name(model)
-    known = dict.fromkeys(["base", *BUILT_IN, *store.models()])
+    known = ["auto", "base", *BUILT_IN, *store.models()]
     if model not in known:
-        raise UsageError(f"There is no model '{model}'.", f"Choose from auto, {', '.join(known)}.")
+        raise no_model(model, known)
     if version is not None:
         if model == "base":
             raise UsageError("The base has no versions.", "Use `switch base`, or name a trained model.")
@@ -118,7 +117,7 @@ def rollback(context: Context, model: str) -> Iterator[Event]:
     """Put the version before back, after a trial answer; doing it twice returns to where it was."""
     store = Store(context.paths)
     if model not in (*BUILT_IN, CLASSIFIER, *store.models()):
-        raise UsageError(f"There is no model '{model}'.", f"Choose from {', '.join(dict.fromkeys([*BUILT_IN, *store.models()]))}.")
+        raise no_model(model, [*BUILT_IN, *store.models()])
     now = store.current(model)
     if now.previous is not None:
         yield from go_live(_live(context), model, now.previous)

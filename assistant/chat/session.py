@@ -11,7 +11,6 @@ from assistant.chat.history import History, Turn
 from assistant.chat.live import Live, Speaker
 from assistant.chat.pins import pinned
 from assistant.chat.speech import Speech, audition, speak
-from assistant.core import files
 from assistant.core.errors import DataError, UsageError
 from assistant.core.events import Event, Notice, RouteChosen, TurnDone
 from assistant.core.paths import Paths
@@ -42,7 +41,7 @@ class Asked:
     able: Mapping[str, bool] = field(default_factory=dict)
 
     def before(self, model: str, turns: Sequence[Turn]) -> Sequence[Turn]:
-        """The turns a model reads before the question: none where it knows the question by itself, or it answers in the manner of the last."""
+        """The turns a model reads before a question: none where it knows it by itself, or it would answer in the last one's manner."""
         return () if self.able.get(model) else turns
 
 

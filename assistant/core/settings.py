@@ -82,12 +82,6 @@ def nearest(key: str, known: list[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
 
 
-def meant(name: str, known: list[str]) -> str:
-    """The same as the beginning of an advice; "" where nothing known is near."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean '{near[0]}'? " if near else ""
-
-
 def merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) -> Any:
     """``value`` (a frozen dataclass) with the document's keys in place; faults are collected."""
     known = {item.name: getattr(value, item.name) for item in fields(value)}

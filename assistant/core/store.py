@@ -6,6 +6,7 @@ A version is a numbered folder. It exists for everybody once its ``card.json`` i
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.paths import Paths
+from assistant.core.text import meant
 from assistant.core.values import Adapter, ModelCard
 
 RESERVED = frozenset({"auto", "base", "unified", "unified_model", "classifier", "processed_english", "synthetic", "reward", "embedded"})
@@ -156,6 +158,12 @@ def check_name(model: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", model):
         raise UsageError(f"'{model}' cannot be a model's name.", "Use up to 40 lower-case letters, digits and underscores, a letter first.")
     return model
+
+
+def no_model(name: str, known: Iterable[str]) -> UsageError:
+    """The error for a model that is not there; it names the one that was probably meant."""
+    names = list(dict.fromkeys(known))
+    return UsageError(f"There is no model '{name}'.", f"{meant(name, names)}Choose from {', '.join(names)}.")
 
 
 def _readable(store: Store, model: str) -> Current:

@@ -1,5 +1,6 @@
-"""Text of a person, a model or a file, made safe for a terminal."""
+"""Text of a person, a model or a file, made safe for a terminal; and words that were probably meant."""
 
+import difflib
 import re
 
 # Escape sequences: CSI, OSC up to its end, and two-letter ones.
@@ -30,3 +31,9 @@ class Cleaner:
         if begun := _BEGUN.search(text):
             text, self._held = text[: begun.start()], text[begun.start() :]
         return clean(text)
+
+
+def meant(name: str, known: list[str]) -> str:
+    """The beginning of an advice that names the known word that was probably meant; "" where none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean '{near[0]}'? " if near else ""

@@ -11,8 +11,8 @@ from typing import Any
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError, TrainingError, UsageError
 from assistant.core.paths import Paths
-from assistant.core.settings import meant
 from assistant.core.store import check_name
+from assistant.core.text import meant
 from assistant.engine.base import Base
 from finetuning.training.recipe import LARGE_PARAMETERS, Recipe, Scale
 
