@@ -51,7 +51,7 @@ def test_writing_through_a_link_keeps_the_link(tmp_path):
 def test_a_broken_line_of_a_jsonl_file_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{broken\n', encoding="utf-8")
-    with pytest.raises(DataError, match="rows.jsonl, line 2"):
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 2"):
         files.read_jsonl(path)
 
 

@@ -19,14 +19,13 @@ from finetuning.commands import REGISTRY
 
 
 def ask(root, *words, **environment):
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(PROJECT / "main.py"), "--root", str(root.root), *words],
         capture_output=True,
         text=True,
         timeout=120,
         env=environment or None,
     )
-    return done
 
 
 def choose_engine(paths, name):

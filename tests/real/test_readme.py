@@ -75,6 +75,7 @@ def test_help_comes_in_under_a_third_of_a_second_and_loads_no_torch(real_root):
 
 @pytest.mark.parametrize("word", ["torch", "transformers", "xllamacpp"])
 def test_help_imports_nothing_heavy(real_root, word):
-    script = f"import sys; sys.argv = ['main.py', '--help']\ntry:\n import runpy; runpy.run_path('main.py', run_name='__main__')\nexcept SystemExit: pass\nassert '{word}' not in sys.modules"
+    run = "import runpy, sys; sys.argv = ['main.py', '--help']\ntry:\n runpy.run_path('main.py', run_name='__main__')"
+    script = f"{run}\nexcept SystemExit: pass\nassert '{word}' not in sys.modules"
     done = call(f"{shlex.quote(sys.executable)} -c {shlex.quote(script)}", real_root)
     assert done.returncode == 0, done.stderr
