@@ -37,6 +37,11 @@ class Asked:
         """What was said last."""
         return self.messages[-1].content
 
+    @property
+    def entry(self) -> str:
+        """The id of what its row was written from."""
+        return self.id.partition("#")[0]
+
     def said_to(self, model: str) -> tuple[Message, ...]:
         """The conversation as another model gets it: under its own system prompt, as in the chat."""
         return self.messages if model == self.model else (Message("system", system_prompt(model)), *self.messages[1:])

@@ -1,6 +1,7 @@
 """The proof of a new version: it, the live one and the base on the same questions, and what the gate says."""
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -53,20 +54,23 @@ def prove(
     rows: int = ROWS,
     questions: int = 0,
     pairs: Sequence[Pair] = (),
+    learned: Collection[str] = (),
 ) -> Generator[Event, None, Proof]:
     """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version.
 
     All are judged on ``base`` as the chat loads it, whatever form of it the version was trained on. ``rows`` held-out rows and
     ``questions`` of general ability (0: all) are asked; of ``pairs`` (prompt, chosen and rejected answer, as token ids) the chosen
-    answer shall be the likelier one, a token. Broken off, it goes on where it was: answers are kept.
+    answer shall be the likelier one, a token. Of a version that learned only some entries of its dataset (``learned``, their ids) half of
+    the rows are of these. Broken off, it goes on where it was: answers are kept.
     """
     new = Subject(f"{model} {version}", model, version, adapter)
     live = yield from _live(Store(paths), base, model, version)
     rivals = [*([live] if live else []), base_subject()]
     bench = Bench(paths, settings, base, [new, *rivals])
     try:
-        asked, general = _asked(paths, model, rows), spread(suites.load(suites.GENERAL), questions)
-        asking = f"{len(asked)} held-out rows, {len(general.questions)} general questions"
+        asked, general = _asked(paths, model, rows, learned), spread(suites.load(suites.GENERAL), questions)
+        of = f" ({sum(one.entry in learned for one in asked)} of what it learned)" if learned else ""
+        asking = f"{len(asked)} held-out rows{of}, {len(general.questions)} general questions"
         yield Step(f"Proving {new.label} against {' and '.join(rival.label for rival in rivals)} on {bench.name}: {asking}")
         documents: dict[str, Document] = {}
         for subject in (new, *rivals):
@@ -169,12 +173,15 @@ def _preferred(bench: Bench, subject: Subject, pairs: Sequence[Pair]) -> Generat
     return {"accuracy": sum(item["right"] for item in items) / len(items), "pairs": len(items), "items": items}
 
 
-def _asked(paths: Paths, model: str, rows: int) -> list[Asked]:
+def _asked(paths: Paths, model: str, rows: int, learned: Collection[str]) -> list[Asked]:
     try:
         path, _ = held_out_rows.best_file(paths, model)
     except DataError:
         return []
-    return held_out_rows.load(path, model, rows)
+    found = held_out_rows.load(path, model)
+    own = held_out_rows.choose([one for one in found if one.entry in learned], math.ceil(rows / 2))
+    others = [one for one in found if one.entry not in learned]
+    return [*own, *held_out_rows.choose(others, rows - len(own))]
 
 
 def _noise(bench: Bench, new: Subject, general: suites.Suite, before: Document) -> Generator[Event, None, float]:

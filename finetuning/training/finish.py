@@ -116,7 +116,9 @@ def _proved(work: Work) -> Proof | None:
     recipe, model, version = work.plan.recipe, work.plan.model, work.run.version
     adapter = Adapter(f"{model}/{version}", work.version)
     pairs = [(row.ids[: row.prompt], row.ids[row.prompt :], row.rejected) for row in work.judged] if recipe.prefers else []
-    steps = prove(work.paths, work.settings, work.base, model, version, adapter, recipe.proof_rows, recipe.proof_general, pairs)
+    learned = {row.entry for row in work.rows.rows if row.entry} if recipe.share < 1 else ()
+    asked = (recipe.proof_rows, recipe.proof_general, pairs, learned)
+    steps = prove(work.paths, work.settings, work.base, model, version, adapter, *asked)
     try:
         while True:
             work.say(next(steps))

@@ -26,12 +26,14 @@ OPENING = 12
 class Row:
     """One row: its token ids, of which the first ``prompt`` are read and the others are trained.
 
-    Of a preference pair ``ids`` are the prompt with the chosen answer, and ``rejected`` the ids of the other answer.
+    Of a preference pair ``ids`` are the prompt with the chosen answer, and ``rejected`` the ids of the other answer. ``entry`` is the id
+    of what it was written from.
     """
 
     ids: tuple[int, ...]
     prompt: int
     rejected: tuple[int, ...] = ()
+    entry: str = ""
 
     @property
     def tokens(self) -> int:
@@ -93,11 +95,21 @@ def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded
 
 
 def part(encoded: Encoded, share: float, seed: int) -> Encoded:
-    """That share of the answers, drawn at random, each with all its questions: fewer things, learned as well as all would be."""
+    """That share of the answers, each with all its questions: fewer things, learned as well as all would be.
+
+    Topic after topic is drawn (what entries' names begin with: "autocad-layer-lock" is of "autocad"), so that the questions of what was not
+    learned can be told from those of what was.
+    """
     if share >= 1:
         return encoded
-    answers = list(dict.fromkeys(row.ids[row.prompt :] for row in encoded.rows))
-    chosen = set(random.Random(f"{seed}/share").sample(answers, math.ceil(len(answers) * share)))
+    topics: dict[str, dict[tuple[int, ...], None]] = {}
+    for row in encoded.rows:
+        topics.setdefault(row.entry.partition("-")[0], {})[row.ids[row.prompt :]] = None
+    draw = random.Random(f"{seed}/share")
+    answers = [
+        answer for topic in draw.sample(list(topics), len(topics)) for answer in draw.sample(list(topics[topic]), len(topics[topic]))
+    ]
+    chosen = set(answers[: math.ceil(encoded.answers * share)])
     return replace(encoded, rows=tuple(row for row in encoded.rows if row.ids[row.prompt :] in chosen))
 
 
@@ -152,7 +164,8 @@ def estimated(path: Path, model: str, max_length: int) -> Encoded:
         whole = prompt + len(document["target_text"].encode()) // BYTES_A_TOKEN + 2
         # The answer's hash stands for its tokens, so that equal answers are known.
         ids = (0,) * min(prompt, max_length - 1)
-        rows.append(Row((*ids, *(zlib.crc32(document["target_text"].encode()),) * (min(whole, max_length) - len(ids))), len(ids)))
+        answer = (zlib.crc32(document["target_text"].encode()),) * (min(whole, max_length) - len(ids))
+        rows.append(Row((*ids, *answer), len(ids), entry=str(document.get("id") or "")))
     if not rows:
         raise DataError(f"{path} holds no rows.", "Write or import the dataset again.")
     return Encoded(tuple(rows))
@@ -162,7 +175,8 @@ def encode_row(document: dict[str, Any], chat: ChatFormat, model: str, max_lengt
     """One row as its token ids, and whether it was longer than allowed."""
     prompt = chat.encode(messages(document["input_text"], model))
     ids = [*prompt, *chat.encode_answer(document["target_text"])]
-    return Row(tuple(ids[:max_length]), min(len(prompt), max_length)), len(ids) > max_length
+    row = Row(tuple(ids[:max_length]), min(len(prompt), max_length), entry=str(document.get("id") or ""))
+    return row, len(ids) > max_length
 
 
 def messages(input_text: str, model: str) -> list[Message]:

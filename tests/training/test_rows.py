@@ -80,6 +80,13 @@ def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_
     assert part(encoded, 1.0, 1) is encoded
 
 
+def test_a_share_is_of_whole_topics():
+    rows = [Row((1, topic * 100 + answer), 1, entry=f"topic{topic}-{answer}") for answer in range(10) for topic in range(6)]
+    found = part(Encoded(tuple(rows)), 0.4, 1).rows
+    sizes = sorted(sum(row.entry.startswith(f"topic{topic}-") for row in found) for topic in range(6))
+    assert sizes == [0, 0, 0, 4, 10, 10]
+
+
 def test_wordings_are_set_apart_only_of_answers_that_have_others():
     several = [Row((number, wording, 7, number), 2) for number in range(40) for wording in range(5)]
     single = [Row((900 + number, 1, 7, 900 + number), 2) for number in range(50)]
