@@ -1,9 +1,9 @@
 """Measure time to quality: how long PZ2's trainer and trl's SFTTrainer take until questions in new words are answered with their key facts.
 
     python benchmarks/quality.py [--root DIR] [--model unified|qna|technical] [--answers 100] [--goal 0.8] [--times 4]
-                                 [--exposures 11] [--alone] [--json]
+                                 [--preset quality] [--exposures 24] [--alone] [--json]
 
-Both learn the same answers with the same adapter, from the same start: PZ2 as the preset `balanced` says, trl as it comes (bf16
+Both learn the same answers with the same adapter, from the same start: PZ2 as the preset says, trl as it comes (bf16
 base, its own batch size, learning rate, schedule, collator and loss) with gradient checkpointing off. trl gets --times as long as
 PZ2 took, first with its own learning rate, then with PZ2's. Recall is measured with the adapter as it was at a few points of the
 way, on wordings that nobody trained on; the seconds count the training alone. Forgetting is the loss on the base's own answers to
@@ -162,9 +162,10 @@ def _run(task: Task, engine: Any, given: argparse.Namespace, name: str, limit: f
     tokenizer = trainers.tokenizer(task.base, task.chat, task.paths)
     with tempfile.TemporaryDirectory() as folder:
         if name == "pz2":
-            plan = _plan(task, given.model)
+            plan = _plan(task, given)
+            rows = row_files.opened(row_files.Encoded(tuple(task.rows)), task.recipe.openings, plans.SEED).rows
             trainer: Any = sft.AnswerTrainer(
-                model, plan, [*task.rows, *task.replayed], tokenizer, Path(folder), [judge], replayed=len(task.replayed)
+                model, plan, [*rows, *task.replayed], tokenizer, Path(folder), [judge], replayed=len(task.replayed)
             )
         else:
             trainer = _theirs(task, model, tokenizer, folder, judge, None if name == "trl" else task.recipe.learning_rate, limit)
@@ -193,11 +194,11 @@ def _theirs(task: Task, model: Any, tokenizer: Any, folder: str, judge: Judge, r
     return trainer
 
 
-def _plan(task: Task, model: str) -> plans.TrainingPlan:
-    data = plans.dataset(task.paths, model)
+def _plan(task: Task, given: argparse.Namespace) -> plans.TrainingPlan:
+    data = plans.dataset(task.paths, given.model)
     parameters = plans.parameters(task.base)
-    about = model, task.base.name, task.settings.base, task.base.sha256, parameters
-    return plans.sealed(plans.TrainingPlan(*about, *data, "balanced", task.recipe, plans.SEED))
+    about = given.model, task.base.name, task.settings.base, task.base.sha256, parameters
+    return plans.sealed(plans.TrainingPlan(*about, *data, given.preset, task.recipe, plans.SEED))
 
 
 def _task(given: argparse.Namespace) -> Task:
@@ -205,7 +206,7 @@ def _task(given: argparse.Namespace) -> Task:
     settings = configuration.load(paths)
     base = engines.base_of(settings, paths)
     chat = hf.chat_format(base, paths)
-    chosen = recipe(paths, "balanced", plans.scale(plans.parameters(base)), {"exposures": given.exposures})
+    chosen = recipe(paths, given.preset, plans.scale(plans.parameters(base)), {"exposures": given.exposures})
     _, train, _ = plans.sources(paths, given.model)
     judged = train.with_name(train.name.replace("_train", "_test_phrasing"))
     documents, questions = files.read_jsonl(train), [row for row in files.read_jsonl(judged) if row.get("key_facts")]
@@ -241,6 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--answers", type=int, default=100)
     parser.add_argument("--goal", type=float, default=0.8)
     parser.add_argument("--times", type=float, default=4.0)
+    parser.add_argument("--preset", default="quality")
     parser.add_argument("--exposures", type=float, help="how often PZ2 sees each answer (default: as the preset says)")
     parser.add_argument("--alone", action="store_true", help="PZ2 without trl")
     parser.add_argument("--json", action="store_true")
