@@ -1,11 +1,15 @@
 """Fit the scope of a new version: its trained questions against general prompts and untrained ones, by the bare base's states."""
 
+import hashlib
+import json
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from assistant.core import files
 from assistant.core.events import Checked, Step
@@ -44,15 +48,18 @@ def make(work: Work) -> None:
     draw = random.Random(f"{plan.seed}/scope")
     # What a part of the dataset leaves unlearned lies outside as well.
     own, others = draw.sample(own, min(OWN, len(own))), draw.sample(others, min(OWN, len(others)))
-    others += draw.sample(general := replay.prompts(work.paths), min(GENERAL, len(general)))
-    if min(len(own), len(others)) < FEWEST:
+    general = replay.prompts(work.paths)[:GENERAL]
+    if min(len(own), len(others) + len(general)) < FEWEST:
         return
-    draw.shuffle(others)
-    work.say(Step(f"Reading {len(own):,} of its questions and {len(others):,} others: what lies outside is left to the base"))
+    of = f" and {len(others):,} that it did not learn" if others else ""
+    work.say(Step(f"Reading {len(own):,} of its questions{of}, to tell them from general ones: what lies outside is left to the base"))
     states = _states(work, [*own, *others])
-    if states is None:
+    known = None if states is None else _general(work, general) if general else states[:0]
+    if states is None or known is None:
         return
-    found, outside = fit(states[: len(own)], states[len(own) :], work.base.name, work.base.sha256)
+    outer = torch.cat([states[len(own) :], known])
+    order = torch.tensor(draw.sample(range(len(outer)), len(outer)))
+    found, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
     files.write_json(path, {**asdict(found), "outside": round(outside, 4)})
     told = f"its border leaves {WITHIN:.0%} of its own questions within, and {outside:.0%} of the others outside that it was not fitted on"
     work.say(Checked("scope", True, told))
@@ -69,6 +76,22 @@ def fit(own: torch.Tensor, others: torch.Tensor, base: str, base_sha256: str) ->
     # Cut, not rounded, so that the question that sets it is within.
     made = replace(made, threshold=math.floor(shares[int(len(shares) * (1 - WITHIN))] * 1e6) / 1e6)
     return made, sum(not made.covers(state) for state in others_held.tolist()) / len(others_held)
+
+
+def _general(work: Work, texts: Sequence[str]) -> torch.Tensor | None:
+    """The states of the general prompts, read once a base and kept in half precision."""
+    name = hashlib.sha256(json.dumps([work.base.sha256 or work.base.source, texts]).encode()).hexdigest()[:16]
+    path = work.paths.logs / "replay" / f"{name}.safetensors"
+    try:
+        return load_file(path)["states"].float()
+    except (OSError, SafetensorError):
+        pass
+    states = _states(work, texts)
+    if states is None:
+        return None
+    with files.atomic_writer(path) as file:
+        file.write(save({"states": states.half()}))
+    return states.half().float()
 
 
 def _states(work: Work, texts: Sequence[str]) -> torch.Tensor | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from assistant.core import files
 from assistant.core import settings as configuration
+from assistant.core.events import Progress
 from assistant.engine import base as engines
 from assistant.router import scope
 from assistant.router.classifier import state
@@ -34,6 +35,12 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     work, said = planned(root, replay=0.1)
     fitting.make(work)
     assert "95% of its own questions within" in said[-1].detail
+    first = said.copy()
+    again, _ = planned(root, replay=0.1)
+    fitting.make(replace(again, say=said.append))
+    read = [sum(one.total for one in told if isinstance(one, Progress) and one.done == one.total) for told in (first, said[len(first) :])]
+    assert read == [len(questions) + 150, len(questions)], "general prompts are read once a base"
+    assert (again.version / scope.FILE).read_bytes() == (work.version / scope.FILE).read_bytes()
     kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
     assert kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
     found, settings = scope.load(work.version), configuration.load(root)
