@@ -325,7 +325,8 @@ def _reply(asked: Asked, said: _Said, seconds: float) -> Reply:
         version=speech.speaker.version,
         category=judgement.category if judgement else None,
         category_probabilities=judgement.probabilities if judgement else None,
-        confidence=speech.confidence,
+        # It is fitted on answers with facts, and says nothing of talk.
+        confidence=None if judgement and judgement.category == "general" else speech.confidence,
         complexity=asked.complexity,
         escalated=handed or (route.trigger == "request" and speech.speaker.model not in policy.DEFAULTS),
         trigger=route.trigger,

@@ -24,6 +24,8 @@ def explain(reply: Reply, draft: Reply | None, trained: Collection[str], setting
 
 
 def _confidence(reply: Reply, draft: Reply | None, settings: RouterSettings) -> str:
+    if reply.confidence is None and reply.category == "general":
+        return "It is talk, which holds no facts that could be right or wrong, so it has no confidence."
     if reply.confidence is None:
         return f"How likely this answer is right is not known: {reply.model} is not calibrated here (`ft: calibrate {reply.model}`)."
     before = f", the draft before it with {draft.confidence:.0%}" if draft is not None and draft.confidence is not None else ""

@@ -165,7 +165,8 @@ def footer(reply: Reply) -> str:
     if reply.category:
         share = (reply.category_probabilities or {}).get(reply.category)
         parts.append(f"{reply.category} {share:.0%}" if share is not None else reply.category)
-    parts.append(f"confidence {reply.confidence:.0%}" if reply.confidence is not None else "confidence not calibrated")
+    unknown = "confidence not for talk" if reply.category == "general" else "confidence not calibrated"
+    parts.append(f"confidence {reply.confidence:.0%}" if reply.confidence is not None else unknown)
     if reply.tokens_per_second:
         parts.append(f"{reply.tokens_per_second:.0f} tokens/s")
     ends = {"length": "cut at the length limit", "repetition": "stopped: it repeated itself", "user": "stopped"}

@@ -100,6 +100,7 @@ def test_general_talk_never_escalates_however_unsure_and_complex(session, traine
     trained.judgement, trained.confidences["unified/0001"] = GENERAL, 0.05
     reply, routes, notices = asked(session, "I feel sad today")
     assert (reply.model, reply.escalated, len(routes), notices) == ("unified", False, 1, [])
+    assert reply.confidence is None, "it is fitted on answers with facts"
 
 
 def test_a_question_outside_every_category_goes_to_whoever_is_likeliest_right(session, trained, paths, finish):

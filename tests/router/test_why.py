@@ -44,6 +44,10 @@ def test_the_last_line_says_the_one_thing_that_would_have_changed_it(changes, ot
     assert otherwise in why(**changes)[-1]
 
 
+def test_talk_has_no_confidence():
+    assert "It is talk" in why(confidence=None, **GENERAL)[2]
+
+
 def test_both_confidences_of_a_handed_over_answer_are_told():
     lines = " ".join(why(draft=reply(confidence=0.41), trigger="confidence", confidence=0.8))
     assert "right with 80%, the draft before it with 41%" in lines

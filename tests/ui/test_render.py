@@ -61,6 +61,10 @@ def test_the_line_under_an_answer_names_model_category_and_speed():
     assert text.splitlines() == ["Paris.", "unified 0003 · qna 97% · confidence not calibrated · 131 tokens/s"]
 
 
+def test_the_line_under_talk_says_that_confidence_is_not_for_it():
+    assert "general 90% · confidence not for talk ·" in drawn(TurnDone(reply(category="general", category_probabilities={"general": 0.9})))
+
+
 def test_an_answer_cut_as_a_loop_loses_the_loop_that_is_still_unfinished():
     text = drawn(TextDelta("Well, "), TextDelta("so so so so so so"), TurnDone(reply("Well, so", stopped="repetition")))
     assert text.splitlines()[0] == "Well, so"
