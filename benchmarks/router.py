@@ -117,7 +117,7 @@ class Router:
             self._readings[question] = [found.category, found.probabilities, found.complexity, able]
         *fields, able = self._readings[question]
         judgement = Judgement(*fields)
-        first = policy.first(judgement, pinned=None, requested=False, trained=self.trained, covered="unified" in able)
+        first = policy.first(judgement, pinned=None, requested=False, trained=self.trained, able=dict.fromkeys(able, True))
         return Reading(judgement, tuple(able), complexity(judgement, question), first)
 
     def check(self) -> None:
@@ -317,6 +317,7 @@ def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettin
         after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, settings)
         if after.step == "hand over":
             names = [after.model] if after.trigger == "complexity" else policy.candidates(reading.judgement, reading.able)
+            names = [name for name in names if name != model]
             heard = {name: _early(router, name, row.said[name]) for name in names if name in row.said}
             chosen = after.model if after.trigger == "complexity" else policy.likeliest(share, heard)
             model = chosen if chosen in row.said else model

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from assistant.chat import pins
 from assistant.chat.session import Session
 from assistant.core import files
 from assistant.core.commands import Command, Context, Param, Registry
@@ -91,7 +92,8 @@ def model(context: Context, name: str) -> Iterator[Event]:
     session = _session(context)
     name = name.strip()
     if not name:
-        shown = session.pinned or "auto: the router decides"
+        everywhere = pins.pinned(session.paths)
+        shown = session.pinned or (f"{everywhere}, pinned for every chat" if everywhere else "auto: the router decides")
         yield Report(
             "Model",
             {"pinned": session.pinned},
@@ -99,8 +101,9 @@ def model(context: Context, name: str) -> Iterator[Event]:
         )
         return
     session.pinned = check_model(name, session.live.store)
+    everywhere = pins.pinned(session.paths)
     yield Notice(
-        "The router decides again."
+        (f"{everywhere} answers: it is pinned for every chat. `ft: switch auto` ends that." if everywhere else "The router decides again.")
         if name == "auto"
         else f"{name} answers this conversation from now on. `model: auto` gives it back to the router."
     )
@@ -215,6 +218,8 @@ def check_model(name: str, store: Store) -> str | None:
     known = model_names(store)
     if name not in known:
         raise no_model(name, known)
+    if name not in ("auto", "base") and store.current(name).version is None:
+        raise UsageError(f"The {name} model has no live version to pin.", f"Train it first: `ft: train {name}`.")
     return None if name == "auto" else name
 
 

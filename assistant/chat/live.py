@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from assistant.chat.history import Turn
 from assistant.chat.reader import TRIAL as TRIAL_QUESTION
 from assistant.chat.reader import Reader
 from assistant.chat.residents import Prompt, Residents
@@ -16,7 +15,7 @@ from assistant.core.events import Checked, Event, Notice, Step, Switched
 from assistant.core.paths import Paths
 from assistant.core.prompts import system_prompt
 from assistant.core.settings import Settings
-from assistant.core.store import Store
+from assistant.core.store import BUILT_IN, Store
 from assistant.core.values import Adapter, Judgement, Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Engine
@@ -120,17 +119,17 @@ class Live:
         """Category and complexity of a question, or None on a base without a probe."""
         return self._reader.judge(self.engine, self.base, question)
 
-    def able(self, question: str, turns: Sequence[Turn] = ()) -> dict[str, bool]:
-        """The trained models whose training covers a question, and whether it was trained by itself, so that earlier turns are no help.
+    def able(self, question: str, follows: str | None = None) -> dict[str, bool]:
+        """The trained models whose training covers a question, each with whether that is sure: then earlier turns are no help.
 
-        One that leans on the last question goes on with who answered that.
+        Of one that leans on the answer before (``follows``: whose that was) the question alone tells nothing.
         """
-        trained, before = self.trained(), turns[-1].reply if turns else None
+        trained = self.trained()
         if triggers.is_korean(question) and self.settings.base == "embedded":
-            # The base reads Korean too poorly to tell.
-            return dict.fromkeys(trained, False)
-        if before is not None and before.question != question and triggers.leans_on_the_last(question):
-            return {model: False for model in trained if model != "unified" or before.model != "base"}
+            # The base reads Korean too poorly to tell, but for a domain that was trained in it.
+            return {model: model not in BUILT_IN and bool(self._covers(model, question)) for model in trained}
+        if follows is not None:
+            return {model: False for model in trained if follows != "base"}
         covered = {model: self._covers(model, question) for model in trained}
         return {model: bool(found) for model, found in covered.items() if found is not False}
 

@@ -14,6 +14,7 @@ from assistant.chat.speech import Speech, audition, speak
 from assistant.core.errors import DataError, UsageError
 from assistant.core.events import Event, Notice, RouteChosen, TurnDone
 from assistant.core.paths import Paths
+from assistant.core.store import BUILT_IN
 from assistant.core.text import clean
 from assistant.core.values import Judgement, Reply, Route, Sampling
 from assistant.router import korean, policy, triggers, usage
@@ -37,12 +38,17 @@ class Asked:
     judgement: Judgement | None
     route: Route
     complexity: float | None = None
-    # The trained models that the question is for, each with whether it was trained on such questions by themselves.
+    # The trained models that the question is for, each with whether it was surely trained on such questions.
     able: Mapping[str, bool] = field(default_factory=dict)
+    # The turns before it; without the last one where that one's question is asked again.
+    turns: Sequence[Turn] = ()
 
-    def before(self, model: str, turns: Sequence[Turn]) -> Sequence[Turn]:
-        """The turns a model reads before a question: none where it knows it by itself, or it would answer in the last one's manner."""
-        return () if self.able.get(model) else turns
+    def before(self, model: str) -> Sequence[Turn]:
+        """The turns a model reads before the question: none where it was trained on such questions, which stand by themselves.
+
+        With them a small model begins its answer like the last one (docs/LOG.md).
+        """
+        return () if self.able.get(model) else self.turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,6 @@ class _Said:
     speech: Speech
     draft: Speech | None
     next: Next
-    default: str
 
 
 class Session:
@@ -87,16 +92,13 @@ class Session:
 
         Closing the generator stops the answer; the turn is kept only when it is whole.
         """
-        turns = self.turns if at is None else self.turns[:at]
-        asked = self.decide(text, turns, expert)
-        if turns and asked.question != cleaned(text):
-            turns = turns[:-1]
+        asked = self.decide(text, self.turns if at is None else self.turns[:at], expert)
         yield from self.live.follow()
-        if triggers.is_korean(text) and self.live.settings.base == "embedded":
+        if triggers.is_korean(text) and self.live.settings.base == "embedded" and asked.route.model in (*BUILT_IN, "base"):
             yield Notice(KOREAN)
         started = time.perf_counter()
         with self.live.residents.turn():
-            said = yield from self._answered(asked, turns, again)
+            said = yield from self._answered(asked, again)
             reply = _reply(asked, said, time.perf_counter() - started)
             draft = (
                 _reply(asked, replace(said, speech=said.draft, draft=None, next=policy.KEEP), said.draft.seconds) if said.draft else None
@@ -105,8 +107,8 @@ class Session:
             yield TurnDone(reply)
         self.offered = said.next.model if said.next.step == "offer" else None
         yield from _told(asked, said, reply, self.live.settings.router.unlikely)
-        self._learn(reply, turns)
-        self._ahead(asked, turns)
+        self._learn(reply, asked.turns)
+        self._ahead(asked)
 
     def decide(self, text: str, turns: Sequence[Turn] = (), expert: bool = False) -> Asked:
         """What a message asks, and who shall answer it first, without answering. A bare request for the expert means the last question."""
@@ -119,13 +121,15 @@ class Session:
         question, requested = text, expert or named is not None or triggers.asks_for_specialist(text)
         if turns and (accepted or triggers.asks_only_for_specialist(triggers.without_name(text, named) if named else text)):
             question = turns[-1].reply.question
+        if turns and requested and question == turns[-1].reply.question:
+            turns = turns[:-1]
+        follows = turns[-1].reply.model if turns and triggers.leans_on_the_last(question) else None
         judgement = self._judged(question, turns)
         pin = self.pinned or pinned(self.paths)
         self.live.residents.pins = frozenset(filter(None, [pin]))
-        able = self.live.able(question, turns)
-        covered = "unified" in able
-        route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, named=named, covered=covered)
-        return Asked(question, judgement, route, complexity(judgement, question), able)
+        able = self.live.able(question, follows)
+        route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, able=able, named=named, follows=follows)
+        return Asked(question, judgement, route, complexity(judgement, question), able, turns)
 
     def foreseen(self, asked: Asked) -> Next:
         """What would follow the first answer, as far as the question alone tells."""
@@ -134,6 +138,8 @@ class Session:
     def retry(self) -> Iterator[Event]:
         """Answer the last message once more; the old answer goes when the new one is whole."""
         last = self._last()
+        if last.reply.trigger == "request" and triggers.accepts(last.said):
+            self.offered = last.reply.model
         yield from self.say(last.said, expert=last.reply.trigger == "request", at=len(self.turns) - 1, again=True)
 
     def edit(self, text: str) -> Iterator[Event]:
@@ -147,7 +153,7 @@ class Session:
         if self.history is not None and self.id is not None:
             self.history.drop_last(self.id)
         self.turns.pop()
-        self.offered = None
+        self.offered, self._left_out = None, 0
         return last
 
     def new(self) -> None:
@@ -161,64 +167,66 @@ class Session:
         self.turns = self.history.turns(number)
         self.id, self._left_out, self.offered = number, 0, None
 
-    def _answered(self, asked: Asked, turns: Sequence[Turn], again: bool) -> Generator[Event, None, _Said]:
+    def _answered(self, asked: Asked, again: bool) -> Generator[Event, None, _Said]:
         """The answer of the model that the route names, and of another one when the policy hands over."""
         settings, route = self.live.settings.router, asked.route
         speaker, notices = self.live.speaker(route.model)
         yield from notices
         found = self.live.found
         yield self._chosen(speaker, asked, route)
-        speech, sampling = self._speech(speaker, asked, turns), self._sampling(again)
-        yield from self._left_out_notice(asked, turns, speaker)
-        default = route.trigger is None and policy.specialist_of(asked.judgement) is not None
-        may_end = default and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, asked.able))
+        speech, sampling = self._speech(speaker, asked), self._sampling(again)
+        yield from self._left_out_notice(asked, speaker)
+        by_itself = route.trigger is None and route.model in policy.DEFAULTS and policy.specialist_of(asked.judgement) is not None
+        may_end = by_itself and settings.escalation == "auto" and bool(policy.candidates(asked.judgement, asked.able))
         yield from speak(self.live.engine, speech, sampling, (lambda share: share < settings.hopeless) if may_end else None)
         after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, asked.able, settings)
-        if after.step != "hand over":
+        other: Speech | None = None
+        if after.step == "hand over":
+            other, notices = self._successor(asked, after, speech, sampling)
+            yield from notices
+        else:
             self.live.found = found
-            return _Said(speech, None, after, speaker.model)
-        other, notices = self._successor(asked, turns, after, speech, sampling)
-        yield from notices
         if other is None:
+            # What was broken off after its first words is said to its end, when nobody takes over.
             if speech.hopeless:
                 yield from speak(self.live.engine, speech, sampling)
-            return _Said(speech, None, policy.KEEP, speaker.model)
+            return _Said(speech, None, policy.KEEP if after.step == "hand over" else after)
         taken = replace(after, model=other.speaker.model, reason=_reason(after, other.speaker.model))
         yield self._chosen(other.speaker, asked, Route(other.speaker.model, after.trigger, taken.reason))
         yield from speak(self.live.engine, other, sampling)
-        return _Said(other, speech, taken, speaker.model)
+        return _Said(other, speech, taken)
 
-    def _successor(
-        self, asked: Asked, turns: Sequence[Turn], after: Next, draft: Speech, sampling: Sampling
-    ) -> tuple[Speech | None, list[Notice]]:
+    def _successor(self, asked: Asked, after: Next, draft: Speech, sampling: Sampling) -> tuple[Speech | None, list[Notice]]:
         """Who takes over: the specialist for a complex question; else whoever is likeliest right by the first words of its answer."""
         names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, asked.able)[:AUDITIONS]
         notices: list[Notice] = []
         ready: dict[str, Speech] = {}
+        was_there: dict[str, bool] = {}
         for name in filter(None, names):
             speaker, told = self.live.speaker(name)
             notices += told
             if speaker.model == name and name != draft.speaker.model:
-                ready[name] = self._speech(speaker, asked, turns)
+                ready[name], was_there[name] = self._speech(speaker, asked), self.live.found
         if after.trigger == "complexity" or not ready:
             return next(iter(ready.values()), None), notices
         heard = {name: audition(self.live.engine, speech, sampling) for name, speech in ready.items()}
         chosen = policy.likeliest(draft.confidence, heard)
         if chosen is not None:
-            # Several auditions may have pushed it out of the memory again.
+            # Several auditions may have pushed it out of the memory again; whether it had been there counts.
             notices += self.live.speaker(chosen)[1]
+            self.live.found = was_there[chosen]
         return ready[chosen] if chosen else None, notices
 
     def _chosen(self, speaker: Speaker, asked: Asked, route: Route) -> RouteChosen:
         category = asked.judgement.category if asked.judgement else None
         return RouteChosen(speaker.model, speaker.version, category, route.trigger, route.reason)
 
-    def _speech(self, speaker: Speaker, asked: Asked, turns: Sequence[Turn]) -> Speech:
-        prompt = self._prompt(speaker, asked.before(speaker.model, turns), asked.question)
+    def _speech(self, speaker: Speaker, asked: Asked) -> Speech:
+        prompt = self._prompt(speaker, asked.before(speaker.model), asked.question)
         return Speech(speaker, prompt.ids, self.live.calibration(speaker))
 
-    def _left_out_notice(self, asked: Asked, turns: Sequence[Turn], speaker: Speaker) -> Iterator[Event]:
-        if not (turns := asked.before(speaker.model, turns)):
+    def _left_out_notice(self, asked: Asked, speaker: Speaker) -> Iterator[Event]:
+        if not (turns := asked.before(speaker.model)):
             return
         left_out = self._prompt(speaker, turns, asked.question).left_out
         if left_out > self._left_out:
@@ -267,7 +275,7 @@ class Session:
         usage.write(self.paths.usage, habits)
         self._habits = habits
 
-    def _ahead(self, asked: Asked, turns: Sequence[Turn]) -> None:
+    def _ahead(self, asked: Asked) -> None:
         """Load who is likely to be needed next, and let an offered specialist read the question already."""
         if self.history is None:
             return
@@ -277,7 +285,7 @@ class Session:
         same = policy.specialist_of(asked.judgement)
         prospect = self.live.prospect(self.offered) if self.offered else None
         first = [model for model in (self.offered, same) if model in specialists]
-        offered = (prospect.adapter, self._speech(prospect, asked, turns).prompt) if prospect else None
+        offered = (prospect.adapter, self._speech(prospect, asked).prompt) if prospect else None
         default = self.live.prospect("unified")
         spoken = (default.adapter, self._prompt(default, self.turns, "").ids) if default else None
         self.live.ahead(list(dict.fromkeys([*first, *likely])), offered, spoken)

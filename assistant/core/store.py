@@ -84,9 +84,7 @@ class Store:
             document = files.read_json(path)
             return Current(document["version"], document["previous"])
         except (DataError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"{path} is damaged.", f"Run `switch {model}` or `rollback {model}`, or delete the file: the base answers then."
-            ) from error
+            raise ModelError(f"{path} is damaged.", f"Run `switch {model} VERSION`, or delete the file: the base answers then.") from error
 
     def live(self, model: str) -> Adapter | None:
         """The weights that are live of a model, or None when the base answers for it."""

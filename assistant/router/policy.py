@@ -1,4 +1,4 @@
-"""Who answers: pure, values in, a decision out. Request, then pin, then complexity, then the calibrated confidence of the answer.
+"""Who answers: pure, values in, a decision out. The user's request, the pin, then complexity and the answer's calibrated confidence.
 
 ``first`` decides before an answer, ``after`` when the unified model's answer is there, ``likeliest`` among several that could take over.
 """
@@ -33,22 +33,28 @@ def first(
     pinned: str | None,
     requested: bool,
     trained: Collection[str],
+    able: Mapping[str, bool],
     named: str | None = None,
-    covered: bool = True,
+    follows: str | None = None,
 ) -> Route:
     """Who answers a question first.
 
-    ``trained`` are the models with a live version; the untouched base is always there and stands in for what is not trained.
-    A pinned model comes first, then the user's own request (``named``: for this specialist); else the unified model answers, or the
-    base where the question is not ``covered`` by what the unified model was trained on.
+    ``trained`` are the models with a live version; the untouched base is always there and stands in for what is not trained. ``able`` are
+    those whose training covers the question, each with whether that is sure. The user's own request comes first (``named``: for this
+    specialist), then a pinned model, then the specialist whose answer the question ``follows``; else the unified model answers, or the
+    base where the unified model's training does not cover the question.
     """
-    if pinned:
-        return Route(pinned, "pinned", f"{pinned} is pinned (`model: auto` lets the router decide again)")
     if requested:
-        return _requested(judgement, trained, named)
+        return _requested(judgement, trained, able, named)
+    if pinned:
+        return Route(pinned, "pinned", f"{pinned} is pinned (`model: auto` and `ft: switch auto` let the router decide again)")
+    if follows in trained and follows not in DEFAULTS:
+        return Route(follows, None, f"it goes on from the answer before, which was the {follows} specialist's")
     if "unified" not in trained:
+        if own := next((model for model, sure in able.items() if sure), None):
+            return Route(own, None, f"it lies within what the {own} specialist was trained on")
         return Route("base", None, "nothing is trained yet, so the base model answers" if not trained else _NO_UNIFIED)
-    if not covered:
+    if "unified" not in able:
         return Route("base", None, "it lies outside of what the unified model was trained on, so the base model answers")
     return Route("unified", None, "the unified model answers by default")
 
@@ -63,17 +69,17 @@ def after(
 ) -> Next:
     """What follows the default model's answer. A None is a number that is not known and decides nothing."""
     specialist = specialist_of(judgement)
-    if route.trigger is not None or judgement is None or specialist is None:
+    if route.trigger is not None or route.model not in DEFAULTS or judgement is None or specialist is None:
         return KEEP
-    ready = specialist in trained
+    ready = specialist in trained and settings.complexity < 1
     if ready and complexity is not None and judgement.category != "unsure" and complexity >= settings.complexity - settings.near:
         told = f"its complexity is {complexity:.0%}"
         if complexity < settings.complexity + settings.near:
             return Next("offer", specialist, "complexity", f"{told}, near the threshold of {settings.complexity:.0%}")
         return _step(settings, specialist, "complexity", f"{told}, above {settings.complexity:.0%}")
-    if confidence is None or confidence >= settings.confidence + settings.near:
+    if confidence is None or not settings.confidence or confidence >= settings.confidence + settings.near:
         return KEEP
-    others = candidates(judgement, trained)
+    others = [model for model in candidates(judgement, trained) if model != route.model]
     if not others:
         return KEEP
     told = f"the {route.model} model's answer is right with {confidence:.0%}"
@@ -121,14 +127,18 @@ def likelier(judgement: Judgement | None) -> str:
     return max(SPECIALISTS, key=lambda category: judgement.probabilities[category])
 
 
-def _requested(judgement: Judgement | None, trained: Collection[str], named: str | None) -> Route:
+def _requested(judgement: Judgement | None, trained: Collection[str], able: Mapping[str, bool], named: str | None) -> Route:
     if named is not None:
         return Route(named, "request", f"you asked for the {named} specialist")
-    if judgement is not None and judgement.category == "general":
+    domains = [model for model in trained if model not in (*SPECIALISTS, *DEFAULTS)]
+    sure = next((model for model in domains if able.get(model)), None)
+    if judgement is not None and judgement.category == "general" and not sure:
         return Route(_default(trained), None, "everyday talk stays with the unified model, which needs no expert")
     specialist = likelier(judgement)
     if specialist in trained:
         return Route(specialist, "request", f"you asked for the expert, and the question is {specialist}")
+    if domain := sure or next(iter(domains), None):
+        return Route(domain, "request", f"you asked for the expert, and the {domain} specialist is at hand")
     missing = f"you asked for the expert, but the {specialist} specialist is not trained yet (`ft: train {specialist}`)"
     return Route(_default(trained), "request", missing)
 

@@ -133,6 +133,23 @@ def test_a_hopeless_beginning_is_broken_off(session, trained, engine):
     assert reply.model == "technical" and len(session.turns[0].draft.answer.split()) == 12
 
 
+def test_a_hopeless_beginning_is_said_to_its_end_when_a_specialist_is_only_offered(session, trained, engine):
+    engine.lines["unified/0001"] = LONG
+    trained.judgement = judged(complexity=0.6)
+    trained.confidences["unified/0001"], trained.early["unified/0001"] = 0.2, 0.02
+    reply, _, notices = asked(session, "Which menu is it in?")
+    assert reply.model == "unified" and reply.answer.endswith(LONG) and "near" in notices[0]
+
+
+def test_an_accepted_offer_is_retried_as_the_same_question(session, trained):
+    set_router(trained, escalation="offer")
+    trained.confidences["unified/0001"] = 0.3
+    asked(session, "Which menu is it in?")
+    asked(session, "yes please")
+    list(session.retry())
+    assert [turn.reply.question for turn in session.turns] == ["Which menu is it in?"] * 2
+
+
 def test_a_hopeless_beginning_goes_on_when_nobody_knows_better(session, trained, engine):
     engine.lines["unified/0001"] = LONG
     trained.early |= {"unified/0001": 0.02, "technical/0001": 0.01, "base": 0.01}

@@ -1,6 +1,7 @@
 """A question outside of what a version was trained on is the base's."""
 
 import json
+import shutil
 
 import pytest
 
@@ -43,7 +44,6 @@ def test_what_lies_outside_the_base_answers_and_says_why(session, scoped):
 def test_a_pin_and_a_request_go_over_it(session, scoped):
     session.pinned = "unified"
     assert asked(session, OUTSIDE)[0].model == "unified"
-    session.pinned = None
     assert asked(session, OUTSIDE, expert=True)[0].model == "technical"
 
 
@@ -72,6 +72,24 @@ def test_what_it_was_trained_on_by_itself_is_asked_without_the_turns_before(sess
     assert engine.prompts[-1][0] is None and WITHIN in engine.prompts[-1][1]
     assert asked(session, WITHIN, expert=True)[0].model == "technical"
     assert OUTSIDE not in engine.prompts[-1][1]
+
+
+def test_a_follow_up_goes_on_with_the_specialist_who_answered(session, scoped):
+    assert asked(session, WITHIN, expert=True)[0].model == "technical"
+    assert asked(session, "And how long is it?")[0].model == "technical"
+
+
+def test_a_domain_alone_answers_what_it_was_trained_on_and_every_request(session, scoped, finish, paths):
+    store = Store(paths)
+    for model in ("unified", "technical"):
+        shutil.rmtree(store.folder(model))
+    version = finish("law")
+    store.make_live("law", version)
+    shown = {"base": "b", "base_sha256": scoped.base.sha256, "hidden": [[1.0, 0.0]], "output": [10.0, -5.0], "threshold": 0.5}
+    (store.version_folder("law", version) / scope.FILE).write_text(json.dumps(shown), encoding="utf-8")
+    assert asked(session, WITHIN)[0].model == "law"
+    assert asked(session, OUTSIDE)[0].model == "base"
+    assert asked(session, OUTSIDE, expert=True)[0].model == "law"
 
 
 def test_a_damaged_scope_is_told_and_the_version_answers_everything(session, scoped, paths):

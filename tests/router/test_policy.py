@@ -5,34 +5,60 @@ from hypothesis import strategies as st
 
 from assistant.core.settings import RouterSettings
 from assistant.core.values import Judgement, Route
-from assistant.router.policy import KEEP, after, candidates, likeliest
-from assistant.router.policy import first as decide
+from assistant.router.policy import KEEP, after, candidates, first, likeliest
 from assistant.router.repetition import loop_length
 
 TECHNICAL = Judgement("technical", {"qna": 0.1, "technical": 0.85, "general": 0.05})
 UNSURE = Judgement("unsure", {"qna": 0.4, "technical": 0.35, "general": 0.25})
 ALL = ("unified", "qna", "technical")
+SETTINGS = RouterSettings()
+DEFAULT = Route("unified", None, "")
+
+
+def decide(judgement, trained=ALL, able=None, **given):
+    able = dict.fromkeys(trained, False) if able is None else able
+    return first(judgement, **{"pinned": None, "requested": False, "trained": trained, "able": able, **given})
 
 
 def test_the_unified_model_answers_by_default():
-    assert decide(TECHNICAL, pinned=None, requested=False, trained=ALL).model == "unified"
+    assert decide(TECHNICAL).model == "unified"
 
 
 def test_the_base_answers_when_nothing_is_trained():
-    route = decide(TECHNICAL, pinned=None, requested=False, trained=())
+    route = decide(TECHNICAL, trained=())
     assert (route.model, route.trigger) == ("base", None)
 
 
-def test_a_pin_comes_before_everything():
-    assert decide(TECHNICAL, pinned="qna", requested=True, trained=ALL).trigger == "pinned"
+def test_a_request_goes_over_a_pin_and_a_pin_over_the_rest():
+    assert decide(TECHNICAL, pinned="qna", requested=True).trigger == "request"
+    assert decide(TECHNICAL, pinned="qna", follows="technical").trigger == "pinned"
+
+
+def test_a_follow_up_goes_on_with_the_specialist_and_is_handed_to_nobody():
+    route = decide(TECHNICAL, follows="technical")
+    assert (route.model, route.trigger) == ("technical", None)
+    assert after(route, TECHNICAL, 0.99, 0.01, ALL, SETTINGS) == KEEP
+    assert decide(TECHNICAL, follows="base").model == decide(TECHNICAL, follows="gone").model == "unified"
+
+
+def test_a_domain_alone_answers_what_it_surely_knows_and_every_request():
+    assert decide(TECHNICAL, trained=("law",), able={"law": True}).model == "law"
+    assert decide(TECHNICAL, trained=("law",), able={"law": False}).model == "base"
+    assert decide(TECHNICAL, trained=("unified", "law"), able={"unified": True, "law": True}).model == "unified"
+    assert decide(TECHNICAL, trained=("law", "tax"), able={"tax": True}, requested=True).model == "tax"
+
+
+def test_never_is_never():
+    never = replace(SETTINGS, confidence=0.0, complexity=1.0)
+    assert after(DEFAULT, TECHNICAL, 1.0, 0.0, ALL, never) == KEEP
 
 
 def test_an_unsure_question_goes_to_the_likelier_specialist_on_request():
-    assert decide(UNSURE, pinned=None, requested=True, trained=ALL).model == "qna"
+    assert decide(UNSURE, requested=True).model == "qna"
 
 
 def test_without_a_classifier_a_request_goes_to_the_technical_specialist():
-    assert decide(None, pinned=None, requested=True, trained=ALL).model == "technical"
+    assert decide(None, requested=True).model == "technical"
 
 
 def test_a_loop_is_found_whatever_its_length_and_a_list_is_not():
@@ -43,8 +69,6 @@ def test_a_loop_is_found_whatever_its_length_and_a_list_is_not():
     assert loop_length([9, 9, 9, 1]) == 0
 
 
-SETTINGS = RouterSettings()
-DEFAULT = Route("unified", None, "")
 shares = st.floats(0.01, 0.99)
 
 
