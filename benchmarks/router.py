@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from assistant.core import files
 from assistant.core import settings as configuration
+from assistant.core.errors import ModelError
 from assistant.core.facts import is_right, recall
 from assistant.core.paths import Paths, resolve
 from assistant.core.settings import RouterSettings
@@ -84,6 +85,8 @@ class Router:
             subject.model: subject for subject in subjects.live(paths) if subject.model in ("base", "unified", *policy.SPECIALISTS)
         }
         self.bench = Bench(paths, settings, engines.base_of(settings, paths), list(self.subjects.values()))
+        if "unified" not in self.subjects:
+            raise ModelError("There is no live unified model.", "Train it first: `train unified`.")
         self.trained = [model for model in self.subjects if model != "base"]
         self.probe = classifier.live(Store(paths), self.bench.base.name, self.bench.base.sha256)[0]
         self.calibrations = {
@@ -92,7 +95,8 @@ class Router:
         }
         self.scopes = {model: scope.load(subject.adapter.folder) for model, subject in self.subjects.items() if subject.adapter}
         self._read = paths.logs / "evaluations" / "router_readings.json"
-        self._versions = {model: subject.version for model, subject in self.subjects.items()}
+        borders = {model: found.threshold for model, found in self.scopes.items() if found}
+        self._versions = {**borders, "base": self.bench.base.sha256, "classifier": Store(paths).current(classifier.MODEL).version}
         kept = files.read_json(self._read) if self._read.is_file() else {}
         self._readings: dict[str, Any] = kept["questions"] if kept.get("versions") == self._versions else {}
 
@@ -139,7 +143,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--only", choices=sorted(PARTS), action="append")
     given = parser.parse_args()
-    router = Router(resolve(given.root), given.seconds)
+    try:
+        router = Router(resolve(given.root), given.seconds)
+    except ModelError as error:
+        parser.exit(2, f"{error.what} {error.fix}\n")
     status = 0
     try:
         for name in given.only or PARTS:

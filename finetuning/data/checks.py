@@ -71,14 +71,6 @@ def check_row(row: dict[str, Any], kind: Kind, limits: DataLimits) -> Iterator[F
     yield from _extras(row, kind)
 
 
-def texts_of(row: dict[str, Any], kind: Kind) -> Iterator[tuple[str, str]]:
-    """The texts of a row by field, those that are texts at all."""
-    for field in FIELDS[kind]:
-        value = row.get(field)
-        if field not in ("label", "category") and isinstance(value, str):
-            yield field, value
-
-
 def _label(value: Any) -> Iterator[Finding]:
     if type(value) is not int or value not in (0, 1, 2):
         yield Finding("label", "label", f"'label' is {_shown(value)}. Use 0 (qna), 1 (technical) or 2 (general).")

@@ -25,7 +25,8 @@ VALIDATION_SHARE = 0.1
 # Nearly equal questions are kept in one split up to so many rows; above, only equal ones are.
 MOST_ROWS_COMPARED = 200_000
 # Besides the names that no model may have: categories and words that mean something else here.
-RESERVED = {*CATEGORIES, "daily_chat", "starter", "preferences", "exports", "datasets", "models", "logs", "con", "prn", "aux", "nul"}
+RESERVED = {*CATEGORIES, "daily_chat", "starter", "preference", "preferences", "exports", "datasets", "models", "logs"}
+RESERVED |= {"con", "prn", "aux", "nul"}
 DUPLICATE, FILTERED = 3, 4
 
 

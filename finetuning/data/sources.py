@@ -16,7 +16,6 @@ from finetuning.data.shapes import is_head
 
 MOST_JSON_BYTES = 1 << 30
 HEAD_RECORDS = 50
-KINDS = ("csv", "json", "jsonl", "trivia", "parquet", "folder")
 
 
 @dataclass(frozen=True, slots=True)

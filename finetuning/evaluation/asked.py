@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +72,11 @@ def load(path: Path, model: str, limit: int | None = None, seed: int = SEED) -> 
     """The questions of a file; with a limit a fixed random choice of them, equally from each category."""
     rows = files.read_jsonl(path)
     asked = [_asked(path, number, row, model) for number, row in enumerate(rows, 1)]
+    # Answers of one imported conversation have its id.
+    seen: set[str] = set()
+    for place, one in enumerate(asked):
+        asked[place] = replace(one, id=f"{one.id}.{place + 1}") if one.id in seen else one
+        seen.add(one.id)
     if not asked:
         raise DataError(f"{path} holds no rows.", "Write or import the dataset again.")
     return asked if limit is None else choose(asked, limit, seed)

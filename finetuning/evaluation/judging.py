@@ -9,9 +9,8 @@ import psutil
 
 from assistant.core.events import Progress
 from assistant.core.facts import recall
-from assistant.core.prompts import system_prompt
 from assistant.core.values import CATEGORIES, Message, Sampling
-from assistant.router import classifier, scope
+from assistant.router import classifier, scope, triggers
 from finetuning.evaluation import metrics
 from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Answers, Bench, Said
@@ -206,7 +205,7 @@ def _choices(bench: Bench, subject: Subject, questions: Sequence[Question]) -> G
     pairs, owners = [], []
     speakers = speakers_of(bench, subject, [question.turns[0].user for question in questions])
     for place, question in enumerate(questions):
-        system = Message("system", question.system or system_prompt(speakers[place].model))
+        system = Message("system", question.system or speakers[place].prompt)
         prompt = chat.encode([system, Message("user", question.turns[0].user)])
         for choice in question.choices:
             # Without the end of the turn, whose probability says nothing about knowledge.
@@ -247,7 +246,7 @@ def _conversations(
         speakers = speakers_of(bench, subject, [histories[place][-1].content for place in open_ones])
         prompts = []
         for place, who in zip(open_ones, speakers, strict=True):
-            system = Message("system", questions[place].system or system_prompt(who.model))
+            system = Message("system", questions[place].system or who.prompt)
             prompts.append(prompt_of(bench, [system, *histories[place]], sampling))
         given: Answers = yield from _answers(bench, speakers, prompts, sampling, f"questions to {subject.label}", again)
         for place, one in zip(open_ones, given.said, strict=True):
@@ -275,7 +274,10 @@ def speakers_of(bench: Bench, subject: Subject, questions: Sequence[str]) -> lis
     found = scope.load(subject.adapter.folder) if subject.adapter else None
     if found is None or not found.fits(bench.base.name, bench.base.sha256):
         return [subject] * len(questions)
-    return [subject if found.covers(bench.state(question)) else base_subject() for question in questions]
+    # Korean is the subject's, whatever the scope says: the embedded base reads it too poorly to tell.
+    korean = bench.base.gguf is not None
+    own = [(korean and triggers.is_korean(question)) or found.covers(bench.state(question)) for question in questions]
+    return [subject if mine else base_subject() for mine in own]
 
 
 def _answers(

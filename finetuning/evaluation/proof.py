@@ -55,15 +55,16 @@ def prove(
     questions: int = 0,
     pairs: Sequence[Pair] = (),
     learned: Collection[str] = (),
+    system: str = "",
 ) -> Generator[Event, None, Proof]:
-    """Judge a new version (its card need not be written yet) against the live one and the base; the document goes beside the version.
+    """Judge a new version against the live one and the base; the document goes beside the version.
 
-    All are judged on ``base`` as the chat loads it, whatever form of it the version was trained on. ``rows`` held-out rows and
-    ``questions`` of general ability (0: all) are asked; of ``pairs`` (prompt, chosen and rejected answer, as token ids) the chosen
-    answer shall be the likelier one, a token. Of a version that learned only some entries of its dataset (``learned``, their ids) half of
-    the rows are of these. Broken off, it goes on where it was: answers are kept.
+    Its card need not be written yet, so ``system`` is its system prompt. All are judged on ``base`` as the chat loads it, whatever form of
+    it the version was trained on. ``rows`` held-out rows and ``questions`` of general ability (0: all) are asked; of ``pairs`` (prompt,
+    chosen and rejected answer, as token ids) the chosen answer shall be the likelier one, a token. Of a version that learned only some
+    entries of its dataset (``learned``, their ids) half of the rows are of these. Broken off, it goes on where it was: answers are kept.
     """
-    new = Subject(f"{model} {version}", model, version, adapter)
+    new = Subject(f"{model} {version}", model, version, adapter, system=system)
     live = yield from _live(Store(paths), base, model, version)
     rivals = [*([live] if live else []), base_subject()]
     bench = Bench(paths, settings, base, [new, *rivals])

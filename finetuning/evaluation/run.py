@@ -23,7 +23,6 @@ from finetuning.evaluation.subjects import Subject, find
 from finetuning.evaluation.suites import Suite
 
 LIMIT = 200
-TYPES = ("generation", "classification")
 
 
 def evaluate(

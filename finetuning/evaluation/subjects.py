@@ -6,6 +6,7 @@ from pathlib import Path
 from assistant.core import files
 from assistant.core.errors import ModelError, UsageError
 from assistant.core.paths import Paths
+from assistant.core.prompts import system_prompt
 from assistant.core.store import BUILT_IN, Store
 from assistant.core.values import Adapter
 from assistant.engine.base import Base
@@ -27,6 +28,12 @@ class Subject:
     adapter: Adapter | None = None
     source: Path | None = None
     reader: Path | None = None
+    system: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The system prompt it is asked with in the chat."""
+        return self.system or system_prompt(self.model)
 
     @property
     def key(self) -> str | None:
@@ -46,7 +53,7 @@ def base_subject() -> Subject:
 
 def version_subject(store: Store, model: str, version: str) -> Subject:
     """A finished version of a model."""
-    return Subject(f"{model} {version}", model, version, store.adapter(model, version))
+    return Subject(f"{model} {version}", model, version, store.adapter(model, version), system=store.card(model, version).system)
 
 
 def classifier_subject(store: Store, version: str | None = None) -> Subject:
@@ -86,11 +93,6 @@ def find(paths: Paths, name: str, version: str | None = None) -> Subject:
     return version_subject(store, name, version.zfill(4) if version else _live(store, name))
 
 
-def at(paths: Paths, folder: Path) -> Subject:
-    """A subject from a folder: a model's (its live version), a version's, a PEFT adapter's or a Hugging Face model's."""
-    return _from_folder(Store(paths), folder)
-
-
 def sha256(subject: Subject, base: Base) -> str:
     """The hash of the weights that answer: the adapter's, else the base's; "" when there is nothing to hash."""
     if subject.reader is not None:
@@ -123,7 +125,7 @@ def _from_folder(store: Store, folder: Path) -> Subject:
         model, version = str(card.get("model")), str(card.get("version"))
         if model == classifier.MODEL:
             return Subject(f"{model} {version}", model, version, reader=folder)
-        return Subject(f"{model} {version}", model, version, Adapter(f"{model}/{version}", folder))
+        return Subject(f"{model} {version}", model, version, Adapter(f"{model}/{version}", folder), system=str(card.get("system") or ""))
     if (folder / "adapter_model.safetensors").is_file():
         return Subject(folder.name, "unified", None, Adapter(f"folder/{folder.name}", folder))
     if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):

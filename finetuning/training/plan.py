@@ -107,7 +107,7 @@ def dataset(paths: Paths, model: str) -> tuple[str, DatasetFile, DatasetFile | N
     if not train.is_file():
         fix = "Write the training files first: `generate`." if model in ("unified", *GENERATED) else "Import your data again."
         raise DataError(f"{train} does not exist.", fix)
-    return name, _file(paths, train), _file(paths, validation) if validation.is_file() else None
+    return name, _file(paths, train), _file(paths, validation) if validation.is_file() and validation.stat().st_size else None
 
 
 def sealed(plan: TrainingPlan) -> TrainingPlan:

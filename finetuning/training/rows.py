@@ -185,7 +185,9 @@ def messages(input_text: str, model: str) -> list[Message]:
     return found if found[0].role == "system" else [Message("system", system_prompt(model)), *found]
 
 
-def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tuple[int, ...]]) -> tuple[list[str], list[str]]:
+def questions(
+    path: Path, chat: ChatFormat, model: str, max_length: int, answers: Collection[tuple[int, ...]]
+) -> tuple[list[str], list[str]]:
     """What a file's rows of one turn ask, each question once: those that have one of these answers, and the others.
 
     What is asked after earlier turns may mean nothing without them.
@@ -194,8 +196,8 @@ def questions(path: Path, chat: ChatFormat, model: str, answers: Collection[tupl
     for _, line in _lines(path):
         fault, document = _read(line)
         if not fault and len(asked := messages(document["input_text"], model)) == 2:
-            other = tuple(chat.encode_answer(document["target_text"])) not in answers
-            found[other][asked[-1].content] = None
+            row, _ = encode_row(document, chat, model, max_length)
+            found[row.ids[row.prompt :] not in answers][asked[-1].content] = None
     own, others = found
     return list(own), [question for question in others if question not in own]
 

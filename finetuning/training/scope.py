@@ -35,16 +35,16 @@ def make(work: Work) -> None:
 
     A version that was trained further on preferences keeps the scope of the one it began with.
     """
-    plan, path = work.plan, work.version / scope.FILE
+    plan, target = work.plan, work.version / scope.FILE
     if plan.begins_with:
         before = Store(work.paths).version_folder(plan.model, plan.begins_with) / scope.FILE
         if before.is_file():
-            files.write_json(path, files.read_json(before))
+            files.write_json(target, files.read_json(before))
         return
-    if not plan.recipe.replay or path.is_file():
+    if not plan.recipe.replay or target.is_file():
         return
-    learned = {row.ids[row.prompt :] for row in work.rows.rows}
-    own, others = row_files.questions(work.paths.datasets / plan.train.path, work.chat, plan.model, learned)
+    learned, path = {row.ids[row.prompt :] for row in work.rows.rows}, work.paths.datasets / plan.train.path
+    own, others = row_files.questions(path, work.chat, plan.model, plan.recipe.max_length, learned)
     draw = random.Random(f"{plan.seed}/scope")
     # What a part of the dataset leaves unlearned lies outside as well.
     own, others = draw.sample(own, min(OWN, len(own))), draw.sample(others, min(OWN, len(others)))
@@ -60,7 +60,7 @@ def make(work: Work) -> None:
     outer = torch.cat([states[len(own) :], known])
     order = torch.tensor(draw.sample(range(len(outer)), len(outer)))
     found, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
-    files.write_json(path, {**asdict(found), "outside": round(outside, 4)})
+    files.write_json(target, {**asdict(found), "outside": round(outside, 4)})
     told = f"its border leaves {WITHIN:.0%} of its own questions within, and {outside:.0%} of the others outside that it was not fitted on"
     work.say(Checked("scope", True, told))
 

@@ -9,7 +9,7 @@ from assistant.core.store import Store
 from assistant.router import scope
 from finetuning.commands import REGISTRY
 from finetuning.evaluation import asked
-from finetuning.evaluation.subjects import at, find
+from finetuning.evaluation.subjects import find
 
 
 def said(root, *words):
@@ -139,15 +139,15 @@ def test_what_cannot_be_judged_is_a_sentence(root, engine, words, what):
 def test_a_model_alone_means_its_live_version(root, engine):
     Store(root).make_live("unified", "0002")
     assert find(root, "unified").version == "0002"
-    assert at(root, root.models / "unified_model").version == "0002"
-    assert at(root, root.models / "unified_model/versions/0003").label == "unified 0003"
+    assert find(root, str(root.models / "unified_model")).version == "0002"
+    assert find(root, str(root.models / "unified_model/versions/0003")).label == "unified 0003"
 
 
 def test_a_folder_without_a_model_is_a_sentence(root, versions, tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
-        at(root, tmp_path / "root")
+        find(root, str(tmp_path / "root"))
     with pytest.raises(ModelError, match="no live version"):
-        at(root, root.models / "unified_model")
+        find(root, str(root.models / "unified_model"))
     with pytest.raises(UsageError):
         find(root, "nothing")
 
@@ -158,7 +158,7 @@ def test_a_peft_folder_from_elsewhere_is_judged_on_transformers(root, versions, 
     folder = tmp_path / "peft"
     folder.mkdir()
     (folder / "adapter_model.safetensors").write_bytes(b"x")
-    subject = at(root, folder)
+    subject = find(root, str(folder))
     assert subject.adapter.folder == folder
     assert engine_for(None, None, [subject], "hf") == "hf"
 

@@ -127,4 +127,4 @@ def test_questions_are_those_that_are_asked_by_themselves(chat, paths, write_row
     later = {"input_text": "User: Hi\nAssistant: Hello.\nUser: And then?\nAssistant:", "target_text": "Bye."}
     path = write_rows(paths.root / "rows.jsonl", [row("Hi", "Hello."), row("Hello there", "Hello."), row("Who?", "Me."), later])
     learned = {tuple(chat.encode_answer("Hello.")), tuple(chat.encode_answer("Bye."))}
-    assert questions(path, chat, "unified", learned) == (["Hi", "Hello there"], ["Who?"])
+    assert questions(path, chat, "unified", 1000, learned) == (["Hi", "Hello there"], ["Who?"])
