@@ -176,7 +176,8 @@ def _rows(paths: Paths, model: str, recipe: Recipe, base: Base | None, data: Any
         return None, Checked("rows", False, f"{error.what} {error.fix}")
     encoded, judged = rows.divided(whole, recipe.share, recipe.set_apart, seed)
     cut = f", {encoded.cut} rows cut at {recipe.max_length} tokens" if encoded.cut else ""
-    of = f" ({recipe.share:.0%} of the answers)" if recipe.share < 1 else ""
+    learned = encoded.answers / whole.answers if recipe.share < 1 else 1.0
+    of = f" ({learned:.0%} of the answers)" if learned < 1 else ""
     held = f"; {len(judged)} more wordings of their answers judge" if judged else ""
     what = "pairs" if recipe.prefers else "rows"
     detail = f"{len(encoded.rows):,} {what}{of}, {about}{encoded.tokens:,} tokens, {about}{encoded.trained:,} of them trained{cut}{held}"

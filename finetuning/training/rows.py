@@ -18,6 +18,8 @@ FAULTS_NAMED = 5
 BYTES_A_TOKEN = 3
 # Of an answer with so many wordings one can be set apart; fewer than so many rows judge nothing.
 WORDINGS, FEWEST = 3, 16
+# Of so many answers and fewer a part is all of them: they are learned in minutes.
+SMALL = 100
 # Tokens of an answer that tell which one it is.
 OPENING = 12
 
@@ -95,12 +97,13 @@ def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded
 
 
 def part(encoded: Encoded, share: float, seed: int) -> Encoded:
-    """That share of the answers, each with all its questions: fewer things, learned as well as all would be.
+    """That share of the answers, and at least ``SMALL``, each with all its questions: fewer things, learned as well as all would be.
 
     Topic after topic is drawn (what entries' names begin with: "autocad-layer-lock" is of "autocad"), so that the questions of what was not
     learned can be told from those of what was.
     """
-    if share >= 1:
+    wanted = max(math.ceil(encoded.answers * share), SMALL)
+    if wanted >= encoded.answers:
         return encoded
     topics: dict[str, dict[tuple[int, ...], None]] = {}
     for row in encoded.rows:
@@ -109,7 +112,7 @@ def part(encoded: Encoded, share: float, seed: int) -> Encoded:
     answers = [
         answer for topic in draw.sample(list(topics), len(topics)) for answer in draw.sample(list(topics[topic]), len(topics[topic]))
     ]
-    chosen = set(answers[: math.ceil(encoded.answers * share)])
+    chosen = set(answers[:wanted])
     return replace(encoded, rows=tuple(row for row in encoded.rows if row.ids[row.prompt :] in chosen))
 
 

@@ -9,6 +9,7 @@ from assistant.core.events import Progress
 from assistant.engine import base as engines
 from assistant.router import scope
 from assistant.router.classifier import state
+from finetuning.training import rows as row_files
 from finetuning.training import scope as fitting
 
 from .learning import planned, small_root
@@ -63,6 +64,7 @@ def test_where_nothing_is_replayed_a_version_answers_everything(base_folder, tmp
 
 def test_what_a_part_of_the_dataset_leaves_unlearned_lies_outside(base_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "GENERAL", 0)
+    monkeypatch.setattr(row_files, "SMALL", 1)
     root = small_root(tmp_path, base_folder)
     kinds = {"Press L.": WAYS, "It is a town by the sea.": ("What is {} like?", "where is {}", "Tell me about {}", "How big is {}?")}
     towns = ("Lima", "Oslo", "Cairo", "Quito", "Hanoi", "Tunis", "Riga", "Dakar", "Perth", "Malmo", "Turin", "Basel")

@@ -2,6 +2,7 @@ import pytest
 
 from assistant.core.errors import DataError
 from assistant.core.values import Message
+from finetuning.training import rows as rows_of_files
 from finetuning.training.rows import OPENING, Encoded, Row, apart, encode, opened, part, questions, shared_prefix
 
 from .conftest import row
@@ -72,7 +73,8 @@ def test_the_shared_beginning_leaves_every_prompt_a_token_of_its_own():
     assert shared_prefix([]) == 0
 
 
-def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_the_same_seed():
+def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_the_same_seed(monkeypatch):
+    monkeypatch.setattr(rows_of_files, "SMALL", 1)
     encoded = Encoded(tuple(Row((question, 100 + answer, 200), 1) for answer in range(10) for question in range(3)))
     found = part(encoded, 0.3, 1)
     assert (len(found.rows), found.answers) == (9, 3)
@@ -80,11 +82,17 @@ def test_a_share_of_the_answers_keeps_all_questions_of_each_and_is_the_same_for_
     assert part(encoded, 1.0, 1) is encoded
 
 
-def test_a_share_is_of_whole_topics():
+def test_a_share_is_of_whole_topics(monkeypatch):
+    monkeypatch.setattr(rows_of_files, "SMALL", 1)
     rows = [Row((1, topic * 100 + answer), 1, entry=f"topic{topic}-{answer}") for answer in range(10) for topic in range(6)]
     found = part(Encoded(tuple(rows)), 0.4, 1).rows
     sizes = sorted(sum(row.entry.startswith(f"topic{topic}-") for row in found) for topic in range(6))
     assert sizes == [0, 0, 0, 4, 10, 10]
+
+
+def test_of_few_answers_all_are_learned():
+    few = Encoded(tuple(Row((1, answer), 1) for answer in range(100)))
+    assert part(few, 0.1, 1) is few
 
 
 def test_wordings_are_set_apart_only_of_answers_that_have_others():
