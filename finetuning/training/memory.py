@@ -31,6 +31,8 @@ PASSED_BYTES = 12
 PLAIN_ATTENTION_BYTES = 800_000_000
 # States below the first adapter are kept up to so much; rows beyond it are computed each time. 450,000 tokens of the embedded base.
 BELOW_BYTES = 600_000_000
+# What they take beside their numbers, lying about in thousands of pieces: two runs that kept all they may (docs/LOG.md, 2026-11-22).
+SCATTERED = 1.45
 # Inputs of a layer up to this width are whitened (whitened.py): a matrix of that size each.
 WIDEST = 2048
 # Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
@@ -144,7 +146,7 @@ def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
     """Kept states below the first adapter (below.py), of so many tokens."""
     again = recipe.epochs > 1 and not recipe.packing and not recipe.neftune_alpha and not recipe.prefers
     keeps = again and _trained_layers(shape, recipe) < shape.layers
-    return min(BELOW_BYTES, tokens * shape.hidden * 2) if keeps else 0
+    return round(SCATTERED * min(BELOW_BYTES, tokens * shape.hidden * 2)) if keeps else 0
 
 
 def fixed_bytes(shape: Shape, recipe: Recipe) -> float:
