@@ -80,7 +80,7 @@ def compare(
     yield _report(document, 0 if blind else SHOWN if show is None else show, str(where), picked)
     yield Notice(f"Every answer side by side is in {where}. `report` puts everything together.")
     if gate:
-        yield from _gate(documents)
+        yield from _gate(documents, split == "test_phrasing")
 
 
 def sides(documents: Sequence[Document]) -> list[dict[str, Any]]:
@@ -228,11 +228,11 @@ def _line(document: Document) -> tuple[str, ...]:
     return (document["subject"], facts, f"{found['loss']['mean']:.3f}", *shares, f"{rate:.0f}" if rate else "–")
 
 
-def _gate(documents: Sequence[Document]) -> Iterator[Event]:
+def _gate(documents: Sequence[Document], taught: bool) -> Iterator[Event]:
     """Whether the last system may replace the first; no is exit status 1."""
     first, last = documents[0], documents[-1]
     live = None if first["subject"] == BASE else first["subject"]
-    said = refusal(Evidence(last["model"], last["version"] or "", live, tuple(compared(last, first))))
+    said = refusal(Evidence(last["model"], last["version"] or "", live, tuple(compared(last, first)), taught=taught))
     yield Checked("gate", not said, said or f"{last['subject']} is better than {first['subject']} and has forgotten nothing")
     if said:
         yield Finished(1)

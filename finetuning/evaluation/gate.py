@@ -52,7 +52,8 @@ class Difference:
 class Evidence:
     """What is known of a new version: the differences to the live one and to the base, and its effect on token log-probabilities.
 
-    ``live`` is None when the base answers so far. ``effects`` by engine: the largest change against the bare base.
+    ``live`` is None when the base answers so far. ``effects`` by engine: the largest change against the bare base. ``taught``: the held-out
+    questions ask what was trained, in other words; then the model has to get to the answers by itself.
     """
 
     model: str
@@ -60,6 +61,12 @@ class Evidence:
     live: str | None
     differences: tuple[Difference, ...]
     effects: dict[str, float] = field(default_factory=dict)
+    taught: bool = False
+
+    @property
+    def facts_decide(self) -> bool:
+        """Whether a lower loss alone is no gain: the answer that is given is likelier, and still not what the model says."""
+        return self.taught and any(item.measure == "key_facts" and item.gain.rows >= FEW for item in self.differences)
 
 
 def refusal(evidence: Evidence) -> str:
@@ -76,7 +83,8 @@ def refusal(evidence: Evidence) -> str:
         if difference.worse and not _made_up(difference, evidence.differences):
             return f"It is worse than {difference.against}: {_told(difference)}."
     rival = evidence.live or "the base"
-    judged = [item for item in evidence.differences if item.against == rival and item.measure in ("key_facts", "loss", "preference")]
+    counts = ("key_facts", "preference") if evidence.facts_decide else ("key_facts", "preference", "loss")
+    judged = [item for item in evidence.differences if item.against == rival and item.measure in counts]
     if not judged:
         return f"Neither held-out loss nor key facts were compared with {rival}, so nothing shows that it is better."
     if not any(item.better for item in judged):
@@ -97,6 +105,8 @@ def verdict(evidence: Evidence) -> tuple[str, ...]:
     asked = [item.gain.rows for item in evidence.differences if item.measure == "general"]
     if asked and min(asked) < ENOUGH_GENERAL:
         lines.append(f"Only {min(asked)} general questions were asked: forgetting may have passed unseen.")
+    if evidence.facts_decide:
+        lines.append("The questions ask what was taught, in other words: key facts decide, a lower loss alone is no gain.")
     if not any(item.measure == "key_facts" for item in evidence.differences):
         lines.append("The held-out rows carry no key facts: the held-out loss decides.")
     return tuple(lines)

@@ -69,7 +69,7 @@ def prove(
     rivals = [*([live] if live else []), base_subject()]
     bench = Bench(paths, settings, base, [new, *rivals])
     try:
-        asked, general = _asked(paths, model, rows, learned), spread(suites.load(suites.GENERAL), questions)
+        (asked, split), general = _asked(paths, model, rows, learned), spread(suites.load(suites.GENERAL), questions)
         of = f" ({sum(one.entry in learned for one in asked)} of what it learned)" if learned else ""
         asking = f"{len(asked)} held-out rows{of}, {len(general.questions)} general questions"
         yield Step(f"Proving {new.label} against {' and '.join(rival.label for rival in rivals)} on {bench.name}: {asking}")
@@ -87,7 +87,7 @@ def prove(
     finally:
         bench.release()
     differences = tuple(one for rival in rivals for one in compared(documents[new.label], documents[rival.label], noise))
-    evidence = Evidence(model, version, live.label if live else None, differences, effects)
+    evidence = Evidence(model, version, live.label if live else None, differences, effects, split == "test_phrasing")
     said = refusal(evidence)
     document = {**documents[new.label], "gate": _gate(evidence, said, noise, documents)}
     run.write(paths, new, "evaluation.json", document)
@@ -174,15 +174,15 @@ def _preferred(bench: Bench, subject: Subject, pairs: Sequence[Pair]) -> Generat
     return {"accuracy": sum(item["right"] for item in items) / len(items), "pairs": len(items), "items": items}
 
 
-def _asked(paths: Paths, model: str, rows: int, learned: Collection[str]) -> list[Asked]:
+def _asked(paths: Paths, model: str, rows: int, learned: Collection[str]) -> tuple[list[Asked], str]:
     try:
-        path, _ = held_out_rows.best_file(paths, model)
+        path, split = held_out_rows.best_file(paths, model)
     except DataError:
-        return []
+        return [], ""
     found = held_out_rows.load(path, model)
     own = held_out_rows.choose([one for one in found if one.entry in learned], math.ceil(rows / 2))
     others = [one for one in found if one.entry not in learned]
-    return [*own, *held_out_rows.choose(others, rows - len(own))]
+    return [*own, *held_out_rows.choose(others, rows - len(own))], split
 
 
 def _noise(bench: Bench, new: Subject, general: suites.Suite, before: Document) -> Generator[Event, None, float]:

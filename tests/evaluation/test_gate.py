@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from finetuning.evaluation.bootstrap import Interval
@@ -99,3 +101,14 @@ def test_preferences_alone_can_make_a_version_better_but_not_at_the_cost_of_fact
     preferred = difference("preference", 0.2)
     assert refusal(evidence(difference(gain=0.0), difference("loss", -0.1), preferred)) == ""
     assert "key-fact recall" in refusal(evidence(difference(gain=-0.2), preferred))
+
+
+def test_where_what_was_taught_is_asked_a_lower_loss_alone_is_no_gain():
+    same, likelier = difference(gain=0.0), difference("loss", 1.2)
+    assert refusal(evidence(same, likelier)) == "", "unseen entries: nobody could know the facts"
+    taught = replace(evidence(same, likelier), taught=True)
+    assert "not surely better than the base: key-fact recall" in refusal(taught) and "loss" not in refusal(taught)
+    assert any("key facts decide" in line for line in verdict(taught))
+    assert refusal(replace(taught, differences=(difference(), likelier))) == ""
+    assert refusal(replace(taught, differences=(difference(gain=0.0, rows=10), likelier))) == "", "too few facts to decide"
+    assert refusal(replace(taught, differences=(same, likelier, difference("preference", 0.3)))) == ""
