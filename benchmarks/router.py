@@ -93,7 +93,10 @@ class Router:
             model: confidence.load(calibrate.folder(paths, subject) / confidence.FILE, self.bench.name)
             for model, subject in self.subjects.items()
         }
-        self.scopes = {model: scope.load(subject.adapter.folder) for model, subject in self.subjects.items() if subject.adapter}
+        base = self.bench.base
+        self.scopes = {
+            model: scope.load(subject.adapter.folder, base.name, base.sha256) for model, subject in self.subjects.items() if subject.adapter
+        }
         self._read = paths.logs / "evaluations" / "router_readings.json"
         borders = {model: found.threshold for model, found in self.scopes.items() if found}
         self._versions = {**borders, "base": self.bench.base.sha256, "classifier": Store(paths).current(classifier.MODEL).version}

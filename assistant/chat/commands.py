@@ -218,8 +218,7 @@ def check_model(name: str, store: Store) -> str | None:
     known = model_names(store)
     if name not in known:
         raise no_model(name, known)
-    if name not in ("auto", "base") and store.current(name).version is None:
-        raise UsageError(f"The {name} model has no live version to pin.", f"Train it first: `ft: train {name}`.")
+    pins.check(store, name)
     return None if name == "auto" else name
 
 

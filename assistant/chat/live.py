@@ -125,7 +125,7 @@ class Live:
         Of one that leans on the answer before (``follows``: whose that was) the question alone tells nothing.
         """
         trained = self.trained()
-        if triggers.is_korean(question) and self.settings.base == "embedded":
+        if triggers.is_foreign(question, self.settings.base):
             # The base reads Korean too poorly to tell, but for a domain that was trained in it.
             return {model: model not in BUILT_IN and bool(self._covers(model, question)) for model in trained}
         if follows is not None:
@@ -143,11 +143,11 @@ class Live:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""
         if (model, version) not in self._scopes:
             try:
-                found = scope.load(self.store.version_folder(model, version))
+                found = scope.load(self.store.version_folder(model, version), self.base.name, self.base.sha256)
             except ModelError as error:
                 found = None
                 self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))
-            self._scopes[model, version] = found if found is not None and found.fits(self.base.name, self.base.sha256) else None
+            self._scopes[model, version] = found
         return self._scopes[model, version]
 
     def speaker(self, model: str) -> tuple[Speaker, list[Notice]]:

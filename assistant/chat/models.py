@@ -107,8 +107,7 @@ def switch(context: Context, model: str, version: str | None) -> Iterator[Event]
             raise UsageError("The base has no versions.", "Use `switch base`, or name a trained model.")
         yield from go_live(_live(context), model, version.zfill(4))
         return
-    if model != "base" and _current(store, model) is None:
-        raise ModelError(f"The {model} model has no live version to pin.", f"Train it first: `train {model}`.")
+    pins.check(store, model)
     pins.pin(context.paths, model)
     yield Notice(f"{model} answers every chat from now on. `switch auto` gives it back to the router.")
 

@@ -94,7 +94,7 @@ class Session:
         """
         asked = self.decide(text, self.turns if at is None else self.turns[:at], expert)
         yield from self.live.follow()
-        if triggers.is_korean(text) and self.live.settings.base == "embedded" and asked.route.model in (*BUILT_IN, "base"):
+        if triggers.is_foreign(text, self.live.settings.base) and asked.route.model in (*BUILT_IN, "base"):
             yield Notice(KOREAN)
         started = time.perf_counter()
         with self.live.residents.turn():
@@ -240,7 +240,7 @@ class Session:
 
     def _judged(self, question: str, turns: Sequence[Turn]) -> Judgement | None:
         """What the classifier makes of a question; one that leans on the question before it is read together with that."""
-        by_words = korean.read(question) if triggers.is_korean(question) and self.live.settings.base == "embedded" else None
+        by_words = korean.read(question) if triggers.is_foreign(question, self.live.settings.base) else None
         alone = by_words or self.live.judge(question)
         before = turns[-1].reply if turns else None
         if alone is None or before is None or before.question == question or before.category not in policy.SPECIALISTS:

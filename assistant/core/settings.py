@@ -1,6 +1,5 @@
 """The configuration of the live side: ``model_config.yaml`` and the root's own ``models/settings.yaml``."""
 
-import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 
 from assistant.core.errors import ConfigError
 from assistant.core.paths import Paths
+from assistant.core.text import closest
 
 ENGINES = ("auto", "llama", "hf")
 ESCALATIONS = ("auto", "offer")
@@ -78,8 +78,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def nearest(key: str, known: list[str]) -> str:
     """A hint that names the key that was probably meant, or all of them."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
+    near = closest(key, known)
+    return f"did you mean '{near}'?" if near else f"known are {', '.join(known)}."
 
 
 def merge(value: Any, document: dict[str, Any], where: str, faults: list[str]) -> Any:

@@ -35,5 +35,10 @@ class Cleaner:
 
 def meant(name: str, known: list[str]) -> str:
     """The beginning of an advice that names the known word that was probably meant; "" where none is near."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean '{near[0]}'? " if near else ""
+    near = closest(name, known)
+    return f"Did you mean '{near}'? " if near else ""
+
+
+def closest(name: str, known: list[str]) -> str | None:
+    """The known word that is spelt most like a name, or None."""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)

@@ -38,13 +38,9 @@ class Scope:
         """Whether the version answers this question; the base does otherwise."""
         return self.share(state) >= self.threshold
 
-    def fits(self, base: str, base_sha256: str) -> bool:
-        """Whether it reads that base's states: by checksum where there is one, else by name."""
-        return fits(self.base, self.base_sha256, base, base_sha256)
 
-
-def load(folder: Path) -> Scope | None:
-    """The scope of a version in its folder; None where none was fitted. A damaged one is a ModelError."""
+def load(folder: Path, base: str, base_sha256: str) -> Scope | None:
+    """The scope of a version in its folder; None where none was fitted for this base. A damaged one is a ModelError."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -53,6 +49,7 @@ def load(folder: Path) -> Scope | None:
         hidden, output = tuple(map(weights, document["hidden"])), weights(document["output"])
         if len({len(row) for row in hidden}) != 1 or len(output) != len(hidden) + 1:
             raise ValueError("its weights are of different lengths")
-        return Scope(document["base"], document["base_sha256"], hidden, output, float(document["threshold"]))
+        found = Scope(document["base"], document["base_sha256"], hidden, output, float(document["threshold"]))
+        return found if fits(found.base, found.base_sha256, base, base_sha256) else None
     except (OSError, DataError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The scope {path} is damaged ({error}).", "Train the version again, or delete the file to do without.") from error

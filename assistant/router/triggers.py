@@ -98,3 +98,8 @@ def is_korean(text: str) -> bool:
     letters = [letter for letter in text if letter.isalpha()]
     hangul = sum("가" <= letter <= "힣" or "ㄱ" <= letter <= "ㅣ" for letter in letters)
     return bool(letters) and hangul * 3 >= len(letters)
+
+
+def is_foreign(text: str, base: str) -> bool:
+    """Whether a message is in a language that the configured base does not know: Korean on the embedded one."""
+    return base == "embedded" and is_korean(text)

@@ -271,12 +271,11 @@ def _conversations(
 
 def speakers_of(bench: Bench, subject: Subject, questions: Sequence[str]) -> list[Subject]:
     """Who answers each question, as in the chat: the subject, or the base where it lies outside of what the subject was trained on."""
-    found = scope.load(subject.adapter.folder) if subject.adapter else None
-    if found is None or not found.fits(bench.base.name, bench.base.sha256):
+    found = scope.load(subject.adapter.folder, bench.base.name, bench.base.sha256) if subject.adapter else None
+    if found is None:
         return [subject] * len(questions)
-    # Korean is the subject's, whatever the scope says: the embedded base reads it too poorly to tell.
-    korean = bench.base.gguf is not None
-    own = [(korean and triggers.is_korean(question)) or found.covers(bench.state(question)) for question in questions]
+    # What the base reads too poorly to tell is the subject's.
+    own = [triggers.is_foreign(question, bench.settings.base) or found.covers(bench.state(question)) for question in questions]
     return [subject if mine else base_subject() for mine in own]
 
 

@@ -117,8 +117,14 @@ def _proved(work: Work) -> Proof | None:
     adapter = Adapter(f"{model}/{version}", work.version)
     pairs = [(row.ids[: row.prompt], row.ids[row.prompt :], row.rejected) for row in work.judged] if recipe.prefers else []
     learned = {row.entry for row in work.rows.rows if row.entry} if recipe.share < 1 else ()
-    asked = (recipe.proof_rows, recipe.proof_general, pairs, learned, _system(work))
-    steps = prove(work.paths, work.settings, work.base, model, version, adapter, *asked)
+    steps = prove(
+        *(work.paths, work.settings, work.base, model, version, adapter),
+        rows=recipe.proof_rows,
+        questions=recipe.proof_general,
+        pairs=pairs,
+        learned=learned,
+        system=_system(work),
+    )
     try:
         while True:
             work.say(next(steps))

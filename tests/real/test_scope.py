@@ -44,7 +44,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     assert (again.version / scope.FILE).read_bytes() == (work.version / scope.FILE).read_bytes()
     kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
     assert kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
-    found, settings = scope.load(work.version), configuration.load(root)
+    found, settings = scope.load(work.version, work.base.name, work.base.sha256), configuration.load(root)
     judged = {}
     for name in ("hf", "llama"):
         engine = engines.make(name, engines.base_of(settings, root), settings, root)
@@ -59,7 +59,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
 def test_where_nothing_is_replayed_a_version_answers_everything(base_folder, tmp_path):
     work, _ = planned(small_root(tmp_path, base_folder), replay=0.0)
     fitting.make(work)
-    assert scope.load(work.version) is None
+    assert scope.load(work.version, work.base.name, work.base.sha256) is None
 
 
 def test_what_a_part_of_the_dataset_leaves_unlearned_lies_outside(base_folder, tmp_path, monkeypatch):

@@ -15,19 +15,19 @@ def written(folder, **changes):
 
 
 def test_a_version_without_a_scope_has_none(tmp_path):
-    assert scope.load(tmp_path) is None
+    assert scope.load(tmp_path, "b", "x") is None
 
 
 def test_a_question_is_within_from_the_threshold_on(tmp_path):
-    found = scope.load(written(tmp_path))
+    found = scope.load(written(tmp_path), "b", "x")
     assert found.covers([0.5, 9.0]) and found.share([0.5, 9.0]) == pytest.approx(0.5)
     assert not found.covers([0.4, 9.0])
     assert found.share([1.0, 0.0]) > 0.99 > 0.01 > found.share([-1.0, 0.0])
-    assert scope.load(written(tmp_path, threshold=0.1)).covers([0.4, 9.0])
+    assert scope.load(written(tmp_path, threshold=0.1), "b", "x").covers([0.4, 9.0])
 
 
 def test_a_state_far_out_of_the_ordinary_has_a_share_all_the_same(tmp_path):
-    assert scope.load(written(tmp_path)).share([1e9, 0.0]) == pytest.approx(1.0)
+    assert scope.load(written(tmp_path), "b", "x").share([1e9, 0.0]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_a_state_far_out_of_the_ordinary_has_a_share_all_the_same(tmp_path):
 )
 def test_a_damaged_scope_says_which_file_and_what_to_do(tmp_path, change):
     with pytest.raises(ModelError) as error:
-        scope.load(written(tmp_path, **change))
+        scope.load(written(tmp_path, **change), "b", "x")
     assert str(tmp_path / scope.FILE) in error.value.what and "Train the version again" in error.value.fix
