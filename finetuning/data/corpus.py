@@ -121,8 +121,8 @@ def _weak(entry: Entry) -> Iterator[str]:
         yield "comment_ko holds no Korean."
     if entry.category == "general":
         return
-    if not 35 <= len(entry.expert_answer.split()) <= 170:
-        yield f"the expert answer has {len(entry.expert_answer.split())} words; 35 to 170 are complete and learnable."
+    if not 35 <= len(entry.expert_answer.split()) <= 80:
+        yield f"the expert answer has {len(entry.expert_answer.split())} words; 35 to 80 are complete and learnable."
     for name, facts, answers in (
         ("key_facts", entry.key_facts, {"answer": entry.answer, "expert_answer": entry.expert_answer}),
         ("expert_facts", entry.expert_facts, {"expert_answer": entry.expert_answer}),

@@ -107,7 +107,7 @@ def test_weak_entries_are_named_with_the_reason(tmp_path: Path):
         "'Q' of key_facts is not in answer",
         "'Q' of key_facts is not in expert_answer",
         "'Move' of expert_facts is already in the brief answer",
-        "35 to 170 are complete",
+        "35 to 80 are complete",
     ):
         assert part in said
 
