@@ -142,8 +142,10 @@ class Live:
     def _scope(self, model: str, version: str) -> scope.Scope | None:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""
         if (model, version) not in self._scopes:
+            folder = self.store.version_folder(model, version)
             try:
-                found = scope.load(self.store.version_folder(model, version), self.base.name, self.base.sha256)
+                # Where there is none, the base need not be made for it.
+                found = scope.load(folder, self.base.name, self.base.sha256) if (folder / scope.FILE).is_file() else None
             except ModelError as error:
                 found = None
                 self._told.append(Notice(f"The {model} model answers everything: {error.what} {error.fix}", "warning"))

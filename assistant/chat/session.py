@@ -197,7 +197,7 @@ class Session:
         return _Said(other, speech, taken)
 
     def _successor(self, asked: Asked, after: Next, draft: Speech, sampling: Sampling) -> tuple[Speech | None, list[Notice]]:
-        """Who takes over: the specialist for a complex question; else whoever is likeliest right by the first words of its answer."""
+        """Who takes over by the first words of its answer: for a complex question the specialist, else whoever is likeliest right."""
         names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, asked.able)[:AUDITIONS]
         notices: list[Notice] = []
         ready: dict[str, Speech] = {}
@@ -207,10 +207,8 @@ class Session:
             notices += told
             if speaker.model == name and name != draft.speaker.model:
                 ready[name], was_there[name] = self._speech(speaker, asked), self.live.found
-        if after.trigger == "complexity" or not ready:
-            return next(iter(ready.values()), None), notices
         heard = {name: audition(self.live.engine, speech, sampling) for name, speech in ready.items()}
-        chosen = policy.likeliest(draft.confidence, heard)
+        chosen = policy.successor(after, draft.confidence, heard, self.live.settings.router.unlikely)
         if chosen is not None:
             # Several auditions may have pushed it out of the memory again; whether it had been there counts.
             notices += self.live.speaker(chosen)[1]
@@ -302,15 +300,17 @@ def cleaned(text: str) -> str:
 
 
 def _reason(after: Next, model: str) -> str:
-    who = "the untouched base is likelier to know it" if model == "base" else f"the {model} specialist answers"
-    return f"{after.reason}, so {who}"
+    return f"{after.reason}, so {'the untouched base is likelier to know it' if model == 'base' else f'the {model} specialist answers'}"
 
 
 def _told(asked: Asked, said: _Said, reply: Reply, unlikely: float) -> Iterator[Notice]:
-    """The one line under an answer: an offer, or that nobody is likely to be right."""
+    """The one line under an answer: an offer, or which of two is the likelier one, or that nobody is likely to be right."""
+    draft = said.draft.confidence if said.draft else None
     if said.next.step == "offer":
         words = "네, 전문가 모드로 해주세요" if triggers.is_korean(asked.question) else "yes, expert mode please"
         yield Notice(f"The {said.next.model} specialist can answer this too ({said.next.reason}): say “{words}”.")
+    elif draft is not None and reply.confidence is not None and draft > max(reply.confidence, unlikely):
+        yield Notice(f"The first answer is the likelier one: it is right with {draft:.0%}, this one with {reply.confidence:.0%}.")
     elif (
         reply.confidence is not None
         and reply.confidence < unlikely

@@ -113,6 +113,18 @@ def likeliest(draft: float | None, others: Mapping[str, float | None]) -> str | 
     return best if draft is None or known[best] > draft else None
 
 
+def successor(after: Next, draft: float | None, heard: Mapping[str, float | None], unlikely: float) -> str | None:
+    """Who takes over from a draft that is right with ``draft``, of those ``heard``, each with how likely its first words are right.
+
+    A complex question's guide follows its short answer, but not one that is unlikely right where that answer is likelier.
+    """
+    if after.trigger != "complexity":
+        return likeliest(draft, heard)
+    guide = next(iter(heard), None)
+    share = heard[guide] if guide else None
+    return guide if draft is None or share is None or share >= min(draft, unlikely) else None
+
+
 def specialist_of(judgement: Judgement | None) -> str | None:
     """The specialist that may take a question over by itself; None where general talk is likeliest, which never escalates."""
     if judgement is None or max(judgement.probabilities, key=lambda category: judgement.probabilities[category]) == "general":

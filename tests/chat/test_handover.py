@@ -67,6 +67,21 @@ def test_a_complex_question_gets_the_short_answer_and_then_the_guide(session, tr
     assert (reply.trigger, reply.complexity) == ("complexity", 0.8) and "80%, above 60%" in reply.reason
 
 
+def test_a_guide_that_is_unlikely_right_does_not_follow_a_likelier_short_answer(session, trained):
+    trained.judgement = judged(complexity=0.8)
+    trained.confidences["technical/0001"] = 0.1
+    reply, routes, _ = asked(session, "Which menu is it in?")
+    assert (reply.model, reply.trigger) == ("unified", None) and len(routes) == 1
+
+
+def test_of_two_answers_the_likelier_one_is_named(session, trained):
+    trained.judgement = judged(complexity=0.8)
+    trained.confidences["technical/0001"], trained.early["technical/0001"] = 0.1, 0.5
+    reply, _, notices = asked(session, "Which menu is it in?")
+    assert reply.model == "technical"
+    assert notices == ["The first answer is the likelier one: it is right with 90%, this one with 10%."]
+
+
 def test_a_how_to_wants_its_steps(session, trained):
     reply, _, _ = asked(session, "How to draw a line in CAD software?")
     assert (reply.model, reply.trigger) == ("technical", "complexity")
