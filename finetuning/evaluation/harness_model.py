@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import lm_eval
 from lm_eval.api.model import LM
@@ -60,8 +61,9 @@ def judge(tasks: list[str], folder: Path, record: Recorded, limit: int | None) -
     """Run the harness on the tasks defined in a folder, the answers coming from the record."""
     model = _Answering(record)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    # Its own progress would land in the middle of ours.
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    # Its own progress would land in the middle of ours, and so would git's complaint where it asks for a commit and there is none.
+    unasked = patch("lm_eval.evaluator.get_git_commit_hash", return_value=None)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), unasked:
         found = lm_eval.simple_evaluate(
             model=model, tasks=list(tasks), num_fewshot=0, limit=limit, bootstrap_iters=0, task_manager=manager, log_samples=True
         )
