@@ -24,13 +24,20 @@ def evaluation(label, facts, loss, general, speed, suites=True):
         names |= {"instruction_following": (0.31, 64, None), "knowledge": (0.52, 124, 0.25), "agent": (0.18, 60, None)}
     return {
         "subject": label,
+        "weights": label,
         "engine": "llama",
         "held_out": {"rows": 120, "fingerprint": "same", "figures": figures, "items": [{"id": "one", "question": "secret of a row"}]},
         "suites": {
             name: {"suite": name, "questions": count, "accuracy": share(mean, count), "chance": chance, "groups": {}, "items": []}
             for name, (mean, count, chance) in names.items()
         },
-        "speed": {"first_token_seconds": 0.15, "tokens_per_second": speed, "memory_mb": 260, "bytes_on_disk": None},
+        "speed": {
+            "first_token_seconds": 0.15,
+            "tokens_per_second": speed,
+            "switch_seconds": 0.004,
+            "memory_mb": 260,
+            "bytes_on_disk": None,
+        },
     }
 
 
@@ -60,17 +67,18 @@ def version(paths, model, number, method="lora", facts=0.6, loss=1.5, seconds=12
     about = (method, "SmolLM2-135M-Instruct", "", "processed_english", "", "2026-11-21T10:00:00+00:00")
     card = ModelCard(model, number, run, *about, 400, 99000, seconds, loss, 19_600_000, ("llama", "hf"))
     files.write_json(folder / "card.json", asdict(card))
-    events(paths, run, model, number, loss)
+    events(paths, run, model, number, loss, preferred=method == "dpo")
     if live:
         files.write_json(store.folder(model) / "current.json", {"version": number, "previous": None})
     return folder
 
 
-def events(paths, run, model, number, loss, steps=200):
+def events(paths, run, model, number, loss, steps=200, preferred=False):
     chance, lines = random.Random(run), []
     for step in range(1, steps + 1):
         value = loss + 2.3 * math.exp(-step / 40) + chance.gauss(0, 0.15)
         figures = {"loss": round(value, 4), "validation loss": round(3.8 - (3.8 - loss) * (step // 50) / 4, 4), "memory MB": 4900.0}
+        figures |= {"margin": step / 100, "accuracy": 0.5 + step / 500} if preferred else {}
         lines.append({"event": "Progress", "done": step, "total": steps, "unit": "steps", "figures": figures, "seconds_left": 1.0})
     files.write_jsonl(paths.runs / run / "events.jsonl", [{"event": "Step", "text": "Training"}, *lines])
     files.write_json(paths.runs / run / "run.json", {"run": run, "model": model, "version": number})

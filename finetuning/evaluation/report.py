@@ -81,6 +81,8 @@ def _figures(document: dict[str, Any], held_out: dict[str, Any]) -> Table:
     if speed.get("first_token_seconds") is not None:
         rate = f", {speed['tokens_per_second']:.0f} tokens/s" if speed["tokens_per_second"] else ""
         rows.append(("speed", f"first token {speed['first_token_seconds']:.2f} s{rate}; {speed['memory_mb']:,} MB here"))
+    if speed.get("switch_seconds") is not None:
+        rows.append(("switch", f"{speed['switch_seconds'] * 1000:.0f} ms later after an answer of the base"))
     return Table(("figure", "value"), tuple(rows))
 
 

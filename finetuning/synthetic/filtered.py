@@ -17,7 +17,7 @@ from finetuning.synthetic.rules import RULES, judge
 from finetuning.synthetic.stage import Stage
 from finetuning.synthetic.topics import PREFIX
 
-KEPT, REJECTED = "instructions_filtered", "instructions_rejected"
+KEPT, REJECTED, STATISTICS = "instructions_filtered", "instructions_rejected", "filtering_stats"
 NEAR, LEAK = "near_duplicate", "leakage"
 # All rules by the order in which they are counted.
 NAMES = (*RULES, NEAR, LEAK)
@@ -42,8 +42,9 @@ def run(stage: Stage, before: Stage, config: SyntheticConfig, paths: Paths) -> I
         "kept": kept,
         "share_kept": round(kept / len(reasons), 4) if reasons else None,
         "rejected": {name: counts[name] for name in NAMES},
-        "of_the_kept": raw.statistics(arrays.read(stage.file(KEPT))),
     }
+    files.write_json(stage.file(STATISTICS), figures)
+    figures["of_the_kept"] = raw.statistics(arrays.read(stage.file(KEPT)))
     stage.note("done", {"raw_sha256": files.sha256(full)}, rows=kept, statistics=figures)
     yield report(stage, figures)
 

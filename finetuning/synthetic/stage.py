@@ -53,6 +53,16 @@ class Stage:
         for path in self.folder.glob("*.json"):
             path.unlink()
 
+    def told(self) -> str:
+        """The stage and how many rows lie there, in words; "" when it wrote nothing."""
+        if not any(self.folder.glob("*.json")):
+            return ""
+        try:
+            rows = self.manifest().get("rows")
+        except DataError:
+            rows = None
+        return f"{self.name} ({rows:,} rows)" if rows else self.name
+
     def done(self) -> dict[str, Any]:
         """The manifest of a finished stage; an unfinished one is a DataError."""
         manifest = self.manifest()
@@ -69,5 +79,5 @@ class Stage:
         told = ", ".join(f"{name} {before.get(name)!r}, now {settings.get(name)!r}" for name in names)
         raise DataError(
             f"{self.folder} holds rows that were written otherwise: {told}.",
-            "Go on with those settings, or add --fresh to throw these rows away and begin anew.",
+            f"Go on with those settings, or throw these rows away and begin anew: `--stage {self.name} --fresh`.",
         )

@@ -15,6 +15,8 @@ from finetuning.training.plan import TrainingPlan
 from finetuning.training.recipe import LORA, METHODS, PREFERENCE, assignments
 
 USUAL = ("lora", "prompt_tuning", "ia3", PREFERENCE)
+# What all versions are asked beside the held-out rows.
+SUITES = ("general_ability", "instruction_following")
 
 
 def run(
@@ -44,7 +46,8 @@ def run(
     from finetuning.evaluation import compare
     from finetuning.evaluation.reports import command as reports
 
-    yield from compare.compare(alone, ["base", *(f"{model}/{version}" for version in made.values())], limit=limit, show=0)
+    systems = ["base", *(f"{model}/{version}" for version in made.values())]
+    yield from compare.compare(alone, systems, limit=limit, suite=SUITES, show=0)
     yield from reports.run(alone, name)
 
 

@@ -10,7 +10,7 @@ from assistant.core.commands import Context
 from assistant.core.events import Chart, Failed, Finished, Lines, Report, Table
 from assistant.core.paths import Paths, prepare
 from finetuning.commands import REGISTRY
-from finetuning.evaluation.reports import outline
+from finetuning.evaluation.reports import figures, found, outline
 
 pytest.importorskip("matplotlib")
 
@@ -77,7 +77,9 @@ def test_parts_that_do_not_exist_are_left_out_and_named_with_their_command(made)
 def test_preference_runs_and_filters_get_their_files_when_they_exist(paths):
     made_up.whole(paths)
     made_up.version(paths, "unified", "0003", "dpo", facts=0.72, loss=1.3)
-    made_up.files.write_json(paths.datasets / "synthetic/filtering_stats.json", {"made": 400, "kept": 250, "dropped": {"duplicate": 90}})
+    made_up.files.write_json(
+        paths.datasets / "synthetic/filtered/filtering_stats.json", {"rows": 400, "kept": 310, "rejected": {"length": 90}}
+    )
     the_report(said(paths))
     names = files_of(paths.logs / "reports/project")
     for name in (
@@ -175,6 +177,104 @@ def test_a_system_that_was_only_compared_is_shown_from_the_comparison(project):
     (project.logs / "evaluations/base_evaluation.json").unlink()
     table = the_report(said(project)).data["tables"]["comparison_summary"]
     assert table["rows"][0][0] == "the base" and "logs/evaluations/comparison.json" in table["sources"]
+
+
+def compared(project, weights="unified 0002"):
+    """The last comparison asked every suite on transformers; the version's own evaluation has the general ability alone."""
+    model = project.models / "unified_model/versions/0002/evaluation.json"
+    made_up.files.write_json(model, made_up.evaluation("unified 0002", 0.71, 1.4, 0.44, 130.0, suites=False))
+    path = project.logs / "evaluations/comparison.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    asked = {**made_up.evaluation("unified 0002", 0.7, 1.4, 0.9, 20.0), "weights": weights, "engine": "hf"}
+    document["systems"] = [made_up.evaluation("the base", 0.12, 3.8, 0.46, 158.0), asked]
+    gain = {"mean": 0.05, "low": -0.02, "high": 0.12, "rows": 64}
+    document["comparisons"][0]["suites"] = {"instruction_following": gain}
+    made_up.files.write_json(path, document)
+
+
+def test_suites_that_only_a_comparison_asked_are_shown_with_their_engine(project):
+    compared(project)
+    data = the_report(said(project)).data
+    rows = {row[1]: row for row in data["tables"]["benchmarks"]["rows"] if row[0] == "unified 0002"}
+    assert set(rows) == {"general_ability", "instruction_following", "knowledge", "agent"}
+    assert (rows["general_ability"][3], rows["general_ability"][-1]) == (0.44, "llama"), "its own evaluation goes first"
+    assert (rows["knowledge"][3], rows["knowledge"][-1]) == (0.52, "hf")
+    assert "logs/evaluations/comparison.json" in data["tables"]["benchmarks"]["sources"]
+    results = project.logs / "reports/project/results"
+    for name in ("instruction_following", "knowledge_test", "agent_evaluation"):
+        assert "unified 0002" in json.loads((results / f"{name}_results.json").read_text(encoding="utf-8"))["systems"]
+
+
+def test_a_comparison_of_other_weights_adds_nothing_to_a_system(project):
+    compared(project, weights="what lay there before")
+    rows = the_report(said(project)).data["tables"]["benchmarks"]["rows"]
+    assert [row[1] for row in rows if row[0] == "unified 0002"] == ["general_ability"]
+
+
+def test_instruction_following_and_the_switch_stand_beside_each_system(project):
+    compared(project)
+    said(project)
+    metrics = project.logs / "reports/project/metrics"
+    rows = json.loads((metrics / "comparison_summary.json").read_text(encoding="utf-8"))["rows"]
+    shown = next(row for row in rows if row["system"] == "unified 0002")
+    assert (shown["instruction_following"], shown["switch_seconds"], shown["engine"]) == (0.31, 0.004, "llama")
+    rows = json.loads((metrics / "paired_differences.json").read_text(encoding="utf-8"))["rows"]
+    told = next(row for row in rows if row["measure"] == "instruction_following")
+    assert (told["before"], told["now"], told["gain"], told["questions"]) == (0.31, 0.31, 0.05, 64)
+
+
+@pytest.mark.parametrize(
+    ("system", "where"),
+    [
+        ("the built-in classifier", "logs/evaluations/built-in_classifier_evaluation_classification.json"),
+        ("classifier 0001", "models/classifier/versions/0001/evaluation_classification.json"),
+    ],
+)
+def test_the_classifier_is_shown_where_it_was_judged(project, system, where):
+    assert "the classifier's figures" in {one["what"] for one in the_report(said(project)).data["missing"]}
+    classes = {name: {"f1": 0.9} for name in ("qna", "technical", "general")}
+    judged = {"rows": 90, "accuracy": 0.91, "macro_f1": 0.9, "classes": classes, "milliseconds_a_question": 12.0}
+    made_up.files.write_json(project.root / where, {"subject": system, "classification": judged})
+    if system != "the built-in classifier":
+        made_up.files.write_json((project.root / where).with_name("card.json"), {"method": "probe"})
+    data = the_report(said(project)).data
+    table = data["tables"]["classification"]
+    assert [row[0] for row in table["rows"]] == [system] and table["sources"] == (where,)
+    assert "the classifier's figures" not in {one["what"] for one in data["missing"]}
+    names = files_of(project.logs / "reports/project")
+    assert "metrics/probe_metrics.json" not in names, "it answers nothing, so it has no place among what is compared"
+    summary = json.loads((project.logs / "reports/project/results/evaluation_summary.json").read_text(encoding="utf-8"))
+    assert summary["systems"][system]["sources"]["classification"] == where
+
+
+def test_a_run_on_preference_pairs_is_drawn_with_its_margin_and_accuracy(paths, monkeypatch, tmp_path):
+    made_up.version(paths, "unified", "0001", "dpo")
+    run = found.gather(paths).runs[0]
+    assert run.margins[-1] == (200, 2.0) and run.accuracies[-1] == (200, 0.9)
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    plan = next(plan for plan in outline.figures(found.gather(paths)) if plan.name == "dpo_training_curves")
+    plan.draw(tmp_path / "figure.png")
+    axes = drawn[0].axes
+    assert [axis.get_ylabel() for axis in axes] == ["loss a pair", "margin", "accuracy"]
+    assert [list(axis.lines[0].get_ydata())[-1] for axis in axes[1:]] == [2.0, 0.9]
+
+
+def test_what_was_synthesized_stands_among_the_datasets_with_its_rows(project):
+    folder = project.datasets / "synthetic/filtered"
+    folder.mkdir(parents=True)
+    rows = [{"id": name, "category": "qna", "response": "It is so."} for name in "abc"]
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    (folder / "instructions_filtered.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    made_up.files.write_json(folder / "filtering_stats.json", {"rows": 4, "kept": 3})
+    described = {name: {"sha256": ""} for name in ("filtering_stats.json", "instructions_filtered.json", "gone.json")}
+    made_up.files.write_json(folder / "manifest.json", {"stage": "filtered", "files": described})
+    made_up.files.write_json(project.datasets / "synthetic/raw/manifest.json", {"stage": "raw", "status": "running"})
+    table = the_report(said(project)).data["tables"]["datasets"]
+    shown = [row for row in table["rows"] if row[0] != "processed_english"]
+    assert shown == [("synthetic/filtered", "instructions_filtered.json", 3), ("synthetic/filtered", "gone.json", 0)]
+    data = found.gather(project).datasets[-1]
+    assert (data.categories, data.answer_words) == ({"qna": 3}, (3, 3, 3))
 
 
 def test_systems_that_were_asked_different_questions_are_marked(project):

@@ -51,7 +51,9 @@ def trained(tmp_path, monkeypatch):
     monkeypatch.setattr(series.Store, "versions", finished)
     monkeypatch.setattr(series.preferences, "gather", lambda *_: None)
     monkeypatch.setattr(series.commands, "beginning", lambda paths, model, version: (version, ""))
-    monkeypatch.setattr("finetuning.evaluation.compare.compare", lambda context, models, **_: iter([Notice(" ".join(models))]))
+    monkeypatch.setattr(
+        "finetuning.evaluation.compare.compare", lambda context, models, **more: iter([Notice(" ".join((*models, *more["suite"])))])
+    )
     monkeypatch.setattr("finetuning.evaluation.reports.command.run", lambda context, name: iter([Notice(f"report {name}")]))
     return Context(paths), begun, failing
 
@@ -64,7 +66,8 @@ def test_each_method_is_trained_once_then_all_are_compared_and_reported(trained)
     context, begun, _ = trained
     lines = said(series.run(context, "unified", ["lora", "ia3", "dpo"], name="mine"))
     assert begun == ["lora", "ia3", "dpo"]
-    assert lines[-2:] == ["base unified/0001 unified/0002 unified/0003", "report mine"]
+    suites = "general_ability instruction_following"
+    assert lines[-2:] == [f"base unified/0001 unified/0002 unified/0003 {suites}", "report mine"]
     again = said(series.run(context, "unified", ["lora", "ia3", "dpo"]))
     assert begun == ["lora", "ia3", "dpo"], "what is there is not trained again"
     assert "unified 0002 was trained so already." in again

@@ -36,7 +36,7 @@ def run(context: Context, name: str | None = None, out: str | None = None) -> It
         raise ModelError("matplotlib, which draws the figures, is not installed.", "Run `./run_finetuning.sh setup` once.")
     yield Step("Reading what is on disk")
     found = gather(paths)
-    if not (found.datasets or found.runs or len(found.systems) > 1 or found.judged):
+    if not (found.datasets or found.runs or len(found.subjects) > 1 or found.judged):
         raise UsageError("There is nothing to report yet.", "`generate` and `train unified` make the first parts.")
     _clear(folder)
     sheets = tables.sheets(found)

@@ -5,7 +5,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from finetuning.evaluation.reports.found import Dataset, Run, System, figures_of, suites_of
+from finetuning.evaluation.reports.found import Dataset, Points, Run, System, figures_of, suites_of
 
 # Okabe & Ito's colours, which people who see fewer colours can tell apart too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B", "#8C6D1F")
@@ -53,19 +53,30 @@ def training_curves(runs: Sequence[Run], path: Path) -> str:
     """The loss of each run by step, smoothed, with the validation losses as points."""
     shown = [run for run in runs if run.losses][-MOST_RUNS:]
     figure, axes = _panels(1, 1, 8, 4.6)
-    axis = axes[0]
-    for colour, run in zip(COLOURS, shown, strict=False):
-        steps, losses = zip(*run.losses, strict=True)
-        axis.plot(steps, losses, color=colour, alpha=0.2, linewidth=0.8)
-        axis.plot(steps, smoothed(losses), color=colour, linewidth=1.8, label=run.name + ("" if run.finished else " (not finished)"))
-        if run.validation:
-            places, values = zip(*run.validation, strict=True)
-            axis.plot(places, values, color=colour, linestyle=":", marker="o", markersize=5, markerfacecolor="white", linewidth=1)
-    axis.set(xlabel="step", ylabel="loss a trained token", title="Training loss (line) and validation loss (dots)")
-    axis.set_ylim(bottom=0)
+    _losses(axes[0], shown, "loss a trained token")
     figure.legend(loc="outside lower center", ncols=3)
     _save(figure, path)
     return "Loss by step: the line is smoothed over 15 steps, the pale line is every step, dots are held-out validation rows."
+
+
+@styled
+def preference_curves(runs: Sequence[Run], path: Path) -> str:
+    """The loss, the margin and the accuracy of each run on preference pairs by step."""
+    shown = [run for run in runs if run.losses][-MOST_RUNS:]
+    figure, axes = _panels(1, 3, 14, 4.6)
+    _losses(axes[0], shown, "loss a pair")
+    for colour, run in zip(COLOURS, shown, strict=False):
+        for axis, points in ((axes[1], run.margins), (axes[2], run.accuracies)):
+            _curve(axis, points, colour)
+    axes[1].set(xlabel="step", ylabel="margin", title="Lead of the chosen answers")
+    axes[2].set(xlabel="step", ylabel="accuracy", title="Pairs in the right order", ylim=(0, 1.05))
+    _percent(axes[2], "y")
+    figure.legend(loc="outside lower center", ncols=3)
+    _save(figure, path)
+    return (
+        "Loss a pair, the margin by which the chosen answers have moved ahead of the rejected ones, and the share of a step's pairs in the "
+        "right order; lines are smoothed over 15 steps, pale lines are every step, dots are held-out pairs."
+    )
 
 
 @styled
@@ -202,20 +213,20 @@ def dataset_statistics(datasets: Sequence[Dataset], path: Path) -> str:
         _bars(rows, [(name.removesuffix(".jsonl"), count) for name, count in largest], COLOURS[0], f"{one.name}: rows by file")
         levels = sorted(one.difficulties.items(), key=lambda item: LEVELS.index(item[0]) if item[0] in LEVELS else len(LEVELS))
         tallies = [*one.categories.items(), *levels]
-        _bars(mix, tallies, COLOURS[2], "training rows by category and difficulty")
+        _bars(mix, tallies, COLOURS[2], f"{one.main} by category and difficulty")
         lengths.hist(one.answer_words, bins=range(0, max([*one.answer_words, 20]) + 11, 10), color=COLOURS[1])
-        lengths.set(title="training rows by words answered", xlabel="words", xlim=(0, None))
+        lengths.set(title=f"{one.main} by words answered", xlabel="words", xlim=(0, None))
     _save(figure, path)
     return "Rows of each dataset by file, category and difficulty, and how long its answers are."
 
 
 @styled
 def filtering(documents: dict[str, Any], path: Path) -> str:
-    """What each stage of a filter kept."""
+    """What a filter saw, what each of its rules rejected, and what it kept."""
     figure, axes = _panels(1, 1, 8, 1.4 + 0.4 * sum(len(_numbers(one)) for one in documents.values()))
-    _bars(axes[0], [pair for one in documents.values() for pair in _numbers(one)], COLOURS[0], "Rows by stage of the filter")
+    _bars(axes[0], [pair for one in documents.values() for pair in _numbers(one)], COLOURS[0], "Rows by rule of the filter")
     _save(figure, path)
-    return "How many rows each stage of the filter saw, kept and dropped."
+    return "How many rows the filter saw, kept, and rejected by each of its rules."
 
 
 def smoothed(values: Sequence[float], width: int = SMOOTHED) -> list[float]:
@@ -242,6 +253,23 @@ def _save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the name of the software a figure is the same file every time.
     figure.savefig(path, metadata={"Software": None})
+
+
+def _losses(axis: Any, runs: Sequence[Run], unit: str) -> None:
+    for colour, run in zip(COLOURS, runs, strict=False):
+        _curve(axis, run.losses, colour, run.name + ("" if run.finished else " (not finished)"))
+        if run.validation:
+            places, values = zip(*run.validation, strict=True)
+            axis.plot(places, values, color=colour, linestyle=":", marker="o", markersize=5, markerfacecolor="white", linewidth=1)
+    axis.set(xlabel="step", ylabel=unit, title="Training loss (line) and validation loss (dots)")
+    axis.set_ylim(bottom=0)
+
+
+def _curve(axis: Any, points: Points, colour: str, label: str | None = None) -> None:
+    if points:
+        steps, values = zip(*points, strict=True)
+        axis.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
+        axis.plot(steps, smoothed(values), color=colour, linewidth=1.8, label=label)
 
 
 def _dot(axis: Any, place: int, value: dict[str, float] | None, one: System, share: bool) -> None:

@@ -11,9 +11,11 @@ from assistant.core import files
 from assistant.core.errors import DataError
 from assistant.core.paths import Paths
 from assistant.core.store import Store
+from assistant.router.classifier import MODEL as CLASSIFIER
 from finetuning.evaluation.subjects import BASE
 
 Document = dict[str, Any]
+Points = tuple[tuple[int, float], ...]
 # The documents a judged system has, by the name of their file (the base's begin with ``base_`` and lie among the logs).
 DOCUMENTS = {
     "evaluation": "evaluation.json",
@@ -45,27 +47,33 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: its losses by step, the validation losses, how long it took and on what, as far as it says so."""
+    """One training run: its losses by step, the validation losses, how long it took and on what, as far as it says so.
+
+    A run on preference pairs also has the margin by which the chosen answers lead, and the share of pairs in the right order.
+    """
 
     name: str
     method: str
     finished: bool
-    losses: tuple[tuple[int, float], ...]
-    validation: tuple[tuple[int, float], ...]
+    losses: Points
+    validation: Points
     steps: int
     seconds: float | None
     cpu_seconds: float | None
     gpu: bool | None
     memory_mb: float | None
     source: str
+    margins: Points = ()
+    accuracies: Points = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset's files with their rows, and how many rows of its main training file each category and difficulty has."""
+    """A dataset's files with their rows, and how many rows of its main file each category and difficulty has."""
 
     name: str
     rows: dict[str, int]
+    main: str
     categories: dict[str, int]
     difficulties: dict[str, int]
     answer_words: tuple[int, ...]
@@ -74,9 +82,10 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything a report is made of."""
+    """Everything a report is made of: what answers (``systems``), the classifiers, which only read, and the rest."""
 
     systems: tuple[System, ...]
+    classifiers: tuple[System, ...]
     runs: tuple[Run, ...]
     datasets: tuple[Dataset, ...]
     comparison: Document | None
@@ -88,9 +97,19 @@ class Found:
         """The systems with a generation evaluation."""
         return tuple(system for system in self.systems if "evaluation" in system.documents)
 
+    @property
+    def subjects(self) -> tuple[System, ...]:
+        """All that can be judged: the systems and the classifiers."""
+        return (*self.systems, *self.classifiers)
+
 
 COMPARISON = "logs/evaluations/comparison.json"
 WAYS = "logs/evaluations/ways.json"
+FILTERING = "filtering_stats.json"
+# What holds the answer in a row of a dialogue, of a written request, of a preference pair.
+ANSWERS = ("target_text", "response", "chosen")
+# The file of a dataset whose rows are looked at: the first one there is.
+MAIN = ("unified_train.jsonl", "train.jsonl", "instructions_filtered.json", "instructions_final_full.json", "preference_data.json")
 
 
 def gather(paths: Paths) -> Found:
@@ -99,6 +118,7 @@ def gather(paths: Paths) -> Found:
     compared = {one.get("subject"): one for one in (comparison or {}).get("systems", []) if "speed" in one or "suites" in one}
     return Found(
         tuple(_with(system, compared.get(system.label)) for system in (_base(paths), *_versions(paths))),
+        tuple(_classifiers(paths)),
         tuple(_runs(paths)),
         tuple(_datasets(paths)),
         comparison,
@@ -113,48 +133,72 @@ def figures_of(system: System) -> Document:
 
 
 def suites_of(system: System) -> dict[str, Document]:
-    """The suites and public benchmarks of a system: name → questions, accuracy with interval, chance."""
-    found = {
-        name: {**part, "chance": part.get("chance")} for name, part in system.documents.get("evaluation", {}).get("suites", {}).items()
-    }
-    for name, part in system.documents.get("harness", {}).get("harness", {}).items():
+    """The suites and public benchmarks of a system: name → questions, accuracy with interval, chance, engine."""
+    evaluation, harness = (system.documents.get(kind, {}) for kind in ("evaluation", "harness"))
+    usual = {"chance": None, "engine": evaluation.get("engine")}
+    found = {name: {**usual, **part} for name, part in evaluation.get("suites", {}).items()}
+    for name, part in harness.get("harness", {}).items():
         for task, judged in part["tasks"].items():
             main = next(iter(judged["figures"]))
             title, accuracy = name if len(part["tasks"]) == 1 else task.removeprefix("pz2_"), judged["figures"][main]
-            found[title] = {"accuracy": accuracy, "questions": accuracy["rows"], "figure": main, "chance": judged.get("chance")}
+            about = {"figure": main, "chance": judged.get("chance"), "engine": harness.get("engine")}
+            found[title] = {"accuracy": accuracy, "questions": accuracy["rows"], **about}
     return found
 
 
 def _with(system: System, compared: Document | None) -> System:
-    """A system that has no evaluation of its own takes the one of the last comparison."""
-    if compared is None or "evaluation" in system.documents:
+    """A system with what the last comparison found of it: the evaluation where it has none of its own, else the suites its own lacks.
+
+    Suites are taken over for the same weights on the same base; each says its engine, because a comparison may need another one.
+    """
+    if compared is None:
         return system
-    documents, sources = {**system.documents, "evaluation": compared}, {**system.sources, "evaluation": COMPARISON}
-    return replace(system, documents=documents, sources=sources)
+    own = system.documents.get("evaluation")
+    if own is None:
+        documents, sources = {**system.documents, "evaluation": compared}, {**system.sources, "evaluation": COMPARISON}
+        return replace(system, documents=documents, sources=sources)
+    lacking = {name: part for name, part in compared.get("suites", {}).items() if name not in own.get("suites", {})}
+    # A base without a hash is known by where it comes from.
+    base = "base_sha256" if compared.get("base_sha256") else "base_source"
+    if not lacking or any(own.get(key) != compared.get(key) for key in ("weights", base)):
+        return system
+    taken = {name: {**part, "engine": compared.get("engine")} for name, part in lacking.items()}
+    evaluation = {**own, "suites": {**own.get("suites", {}), **taken}}
+    return replace(system, documents={**system.documents, "evaluation": evaluation}, sources={**system.sources, "comparison": COMPARISON})
 
 
 def _base(paths: Paths) -> System:
-    documents, sources = {}, {}
-    for kind, name in DOCUMENTS.items():
-        path = paths.logs / "evaluations" / f"base_{name}"
-        if (document := _read(path)) is not None:
-            documents[kind], sources[kind] = document, _relative(paths, path)
+    documents, sources = _documents(paths, paths.logs / "evaluations", "base_")
     if (calibration := _read(paths.base / "calibration.json")) is not None:
         documents["calibration"], sources["calibration"] = calibration, _relative(paths, paths.base / "calibration.json")
     return System(BASE, "base", None, False, documents, sources)
 
 
 def _versions(paths: Paths) -> Iterator[System]:
+    for model in Store(paths).models():
+        yield from _versions_of(paths, model)
+
+
+def _versions_of(paths: Paths, model: str) -> Iterator[System]:
     store = Store(paths)
-    for model in store.models():
-        live = (_read(store.folder(model) / "current.json") or {}).get("version")
-        for version in store.versions(model):
-            folder = store.version_folder(model, version)
-            documents, sources = {}, {}
-            for kind, name in DOCUMENTS.items():
-                if (document := _read(folder / name)) is not None:
-                    documents[kind], sources[kind] = document, _relative(paths, folder / name)
-            yield System(f"{model} {version}", model, version, version == live, documents, sources, _parameters(folder))
+    live = (_read(store.folder(model) / "current.json") or {}).get("version")
+    for version in store.versions(model):
+        folder = store.version_folder(model, version)
+        yield System(f"{model} {version}", model, version, version == live, *_documents(paths, folder), _parameters(folder))
+
+
+def _classifiers(paths: Paths) -> Iterator[System]:
+    """The classifier's versions, after the built-in one where that was judged."""
+    documents, sources = _documents(paths, paths.logs / "evaluations", "built-in_classifier_")
+    if documents:
+        yield System("the built-in classifier", CLASSIFIER, None, False, documents, sources)
+    yield from _versions_of(paths, CLASSIFIER)
+
+
+def _documents(paths: Paths, folder: Path, before: str = "") -> tuple[dict[str, Document], dict[str, str]]:
+    """The documents in a folder and the files they came from, by kind; ``before`` begins the files' names."""
+    found = {kind: document for kind, name in DOCUMENTS.items() if (document := _read(folder / f"{before}{name}")) is not None}
+    return found, {kind: _relative(paths, folder / f"{before}{DOCUMENTS[kind]}") for kind in found}
 
 
 def _runs(paths: Paths) -> Iterator[Run]:
@@ -163,12 +207,14 @@ def _runs(paths: Paths) -> Iterator[Run]:
         about = _read(path.with_name("run.json")) or {}
         version = store.version_folder(str(about.get("model")), str(about.get("version")))
         plan, report = _read(version / "plan.json") or {}, _read(version / "report.json") or {}
-        losses, validation, memory, steps = {}, {}, None, 0
-        for event in _events(path):
+        curves: dict[str, dict[int, float | None]] = {"loss": {}, "margin": {}, "accuracy": {}}
+        validation, memory, steps = {}, None, 0
+        for event in _lines(path):
             if event.get("event") != "Progress" or event.get("unit") != "steps":
                 continue
             step, figures, steps = event["done"], event["figures"], event["total"]
-            losses[step] = figures.get("loss")
+            for name, curve in curves.items():
+                curve[step] = figures.get(name)
             memory = figures.get("memory MB", memory)
             judged = figures.get("validation loss")
             if judged is not None and (not validation or judged != list(validation.values())[-1]):
@@ -179,7 +225,7 @@ def _runs(paths: Paths) -> Iterator[Run]:
             path.parent.name,
             str(plan.get("recipe", {}).get("method") or plan.get("method") or "lora"),
             (version / "card.json").is_file() and report.get("run") == path.parent.name,
-            tuple(sorted((step, loss) for step, loss in losses.items() if loss is not None and math.isfinite(loss))),
+            _points(curves["loss"]),
             tuple(sorted(validation.items())),
             steps,
             report.get("seconds"),
@@ -187,7 +233,13 @@ def _runs(paths: Paths) -> Iterator[Run]:
             _gpu(report),
             memory,
             _relative(paths, path),
+            _points(curves["margin"]),
+            _points(curves["accuracy"]),
         )
+
+
+def _points(values: dict[int, float | None]) -> Points:
+    return tuple(sorted((step, value) for step, value in values.items() if value is not None and math.isfinite(value)))
 
 
 def _gpu(report: Document) -> bool | None:
@@ -197,25 +249,33 @@ def _gpu(report: Document) -> bool | None:
 
 
 def _datasets(paths: Paths) -> Iterator[Dataset]:
-    for manifest in sorted(paths.datasets.glob("*/manifest.json")):
-        document = _read(manifest) or {}
-        rows = {name: part.get("rows", 0) for name, part in document.get("files", {}).items() if isinstance(part, dict)}
-        main = next(
-            (manifest.with_name(name) for name in ("unified_train.jsonl", "train.jsonl") if manifest.with_name(name).is_file()), None
-        )
+    for manifest in (*sorted(paths.datasets.glob("*/manifest.json")), *sorted(paths.datasets.glob("synthetic/*/manifest.json"))):
+        folder = manifest.parent
+        rows = dict(_rows(folder, _read(manifest) or {}))
+        main = next((name for name in MAIN if (folder / name).is_file()), "")
         categories: dict[str, int] = {}
         difficulties: dict[str, int] = {}
         words = []
-        for row in _lines(main) if main else ():
+        for row in _lines(folder / main) if main else ():
             for counts, key in ((categories, "category"), (difficulties, "difficulty")):
                 if row.get(key):
                     counts[str(row[key])] = counts.get(str(row[key]), 0) + 1
-            words.append(len(str(row.get("target_text", "")).split()))
-        yield Dataset(manifest.parent.name, rows, categories, difficulties, tuple(words), _relative(paths, manifest))
+            words.append(len(str(next((row[key] for key in ANSWERS if key in row), "")).split()))
+        if rows or main:
+            name = folder.relative_to(paths.datasets).as_posix()
+            yield Dataset(name, rows, main, categories, difficulties, tuple(words), _relative(paths, manifest))
+
+
+def _rows(folder: Path, manifest: Document) -> Iterator[tuple[str, int]]:
+    """Each file of a manifest with its rows; they are counted where the manifest does not say."""
+    for name, part in manifest.get("files", {}).items():
+        if isinstance(part, dict) and name != FILTERING:
+            path = folder / name
+            yield name, part["rows"] if "rows" in part else sum(1 for _ in _lines(path)) if path.is_file() else 0
 
 
 def _filtering(paths: Paths) -> list[Path]:
-    return sorted([*paths.datasets.glob("*/filtering_stats.json"), *paths.datasets.glob("*/*/filtering_stats.json")])
+    return sorted([*paths.datasets.glob(f"*/{FILTERING}"), *paths.datasets.glob(f"*/*/{FILTERING}")])
 
 
 def _parameters(folder: Path) -> int | None:
@@ -231,19 +291,16 @@ def _parameters(folder: Path) -> int | None:
     return total or None
 
 
-def _events(path: Path) -> Iterator[Document]:
-    for row in _lines(path):
-        if isinstance(row, dict):
-            yield row
-
-
 def _lines(path: Path) -> Iterator[Document]:
+    """The objects of a JSON Lines file, or of a JSON array with one row a line; what is torn or no object is passed over."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                yield json.loads(line)
+                row = json.loads(line.rstrip().removesuffix(","))
             except ValueError:
                 continue
+            if isinstance(row, dict):
+                yield row
 
 
 def _read(path: Path) -> Document | None:

@@ -31,19 +31,20 @@ class Plan:
 def figures(found: Found) -> list[Plan]:
     """Every figure there is something for."""
     plans = []
-    for name, dpo in (("sft_training_curves", False), ("dpo_training_curves", True)):
+    curves = (("sft_training_curves", drawing.training_curves, False), ("dpo_training_curves", drawing.preference_curves, True))
+    for name, draw, dpo in curves:
         runs = [run for run in found.runs if run.losses and (run.method == "dpo") == dpo]
         if runs:
             shown = runs[-drawing.MOST_RUNS :]
-            plans.append(Plan(name, partial(drawing.training_curves, shown), tuple(run.source for run in shown)))
+            plans.append(Plan(name, partial(draw, shown), tuple(run.source for run in shown)))
     versions = [system for system in found.systems if system.version]
     facts = [system for system in found.judged if figures_of(system).get("key_fact_recall")]
     having = [system for system in found.systems if suites_of(system)]
     calibrated = [system for system in found.systems if drawing.bins(system)]
     choices = (
-        ("model_comparison", drawing.model_comparison, found.judged, ("evaluation",)),
+        ("model_comparison", drawing.model_comparison, found.judged, ("evaluation", "comparison")),
         ("efficiency_comparison", drawing.efficiency, versions, ("card", "report")),
-        ("benchmark_comparison", drawing.benchmarks, having, ("evaluation", "harness")),
+        ("benchmark_comparison", drawing.benchmarks, having, ("evaluation", "comparison", "harness")),
         ("tradeoff_analysis", drawing.tradeoff, facts, ("evaluation", "card")),
         ("reliability_diagram", drawing.reliability, calibrated, ("calibration",)),
     )
@@ -69,11 +70,7 @@ def missing(found: Found) -> list[Missing]:
         ("dpo" in methods and dpo, "dpo_metrics.json and dpo_training_curves.png", "prefer unified"),
         (bool(found.filtering), "filtering_stats.json and filtering_stats.png", "synthesize"),
         (bool(found.judged), "evaluation_summary.json and model_comparison.png", "evaluate unified"),
-        (
-            any("classification" in system.documents for system in systems),
-            "the classifier's figures",
-            "evaluate unified --type classification",
-        ),
+        (any("classification" in system.documents for system in found.subjects), "the classifier's figures", "evaluate classifier"),
         (any(drawing.bins(system) for system in systems), "reliability_diagram.png and the calibration", "calibrate"),
         (found.comparison is not None, "full_comparison_report.json with its verdicts", "compare"),
         (found.ways is not None, "the ways of answering", "compare --systems hybrid separate unified"),

@@ -36,36 +36,52 @@ def summary(found: Found) -> Sheet:
     """One row a system: quality with intervals, speed, size and cost."""
     columns = (
         "system", "live", "method", "questions", "key_fact_recall", "low", "high", "loss", "perplexity", "rouge_l", "chrf",
-        "general_ability", "first_token_seconds", "tokens_per_second", "memory_mb", "adapter_mb", "trained_parameters", "training_seconds",
+        "general_ability", "instruction_following", "engine", "first_token_seconds", "tokens_per_second", "switch_seconds", "memory_mb",
+        "adapter_mb", "trained_parameters", "training_seconds",
     )  # fmt: skip
     rows = []
     for system in found.judged:
-        figures, speed = figures_of(system), system.documents["evaluation"].get("speed") or {}
+        evaluation, suites = system.documents["evaluation"], suites_of(system)
+        figures, speed = figures_of(system), evaluation.get("speed") or {}
         facts, card = figures.get("key_fact_recall") or {}, system.documents.get("card", {})
         rows.append(
             (
                 system.label, system.live, system.method, figures.get("rows"), *(facts.get(key) for key in ("mean", "low", "high")),
                 (figures.get("loss") or {}).get("mean"), *(figures.get(key) for key in ("perplexity", "rouge_l", "chrf")),
-                suites_of(system).get("general_ability", {}).get("accuracy", {}).get("mean"),
-                *(speed.get(key) for key in ("first_token_seconds", "tokens_per_second", "memory_mb")),
+                *(suites.get(name, {}).get("accuracy", {}).get("mean") for name in ("general_ability", "instruction_following")),
+                evaluation.get("engine"),
+                *(speed.get(key) for key in ("first_token_seconds", "tokens_per_second", "switch_seconds", "memory_mb")),
                 _megabytes(card.get("adapter_bytes")), system.parameters, card.get("seconds"),
             )
         )  # fmt: skip
-    notes = "Intervals are 95% bootstrap intervals over the held-out questions; the speed is the live engine's when it was judged."
+    notes = (
+        "Intervals are 95% bootstrap intervals over the held-out questions; the speed is that of the engine that answered. "
+        "A switch is how much later the first word comes when the base has answered in between."
+    )
+    if any("comparison" in system.sources for system in found.judged):
+        notes += " Suites that only the last comparison asked may have been answered by another engine; the benchmarks name it."
     if len({system.documents["evaluation"].get("held_out", {}).get("fingerprint") for system in found.judged}) > 1:
         notes += " Not all were asked the same questions: only the paired differences compare them exactly."
-    return Sheet("comparison_summary", "Systems", "metrics", columns, tuple(rows), sources(found.judged, "evaluation"), notes)
+    return Sheet("comparison_summary", "Systems", "metrics", columns, tuple(rows), sources(found.judged, "evaluation", "comparison"), notes)
 
 
 def differences(found: Found) -> Sheet | None:
-    """The paired differences of the last comparison."""
+    """The paired differences of the last comparison, in the held-out questions and in the suites."""
     if not found.comparison:
         return None
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
+    shares = {
+        (one["subject"], name): part["accuracy"]["mean"]
+        for one in found.comparison.get("systems", [])
+        for name, part in one.get("suites", {}).items()
+    }
     for one in found.comparison.get("comparisons", []):
         for part in one["differences"]:
             gain = (part["gain"][key] for key in ("mean", "low", "high", "rows"))
             rows.append((one["system"], one["against"], part["measure"], part["old"], part["new"], *gain))
+        for name, gained in one.get("suites", {}).items():
+            old, new = (shares.get((one[key], name)) for key in ("against", "system"))
+            rows.append((one["system"], one["against"], name, old, new, *(gained[key] for key in ("mean", "low", "high", "rows"))))
     columns = ("system", "against", "measure", "before", "now", "gain", "low", "high", "questions")
     notes = "The gain is turned so that above 0 is better (for the loss: before minus now); its 95% interval is paired over the questions."
     return Sheet("paired_differences", "Paired differences", "metrics", columns, tuple(rows), (COMPARISON,), notes)
@@ -83,21 +99,21 @@ def ways(found: Found) -> Sheet | None:
 def benchmarks(found: Found) -> Sheet | None:
     """Every suite and public benchmark of every system."""
     rows = [
-        (system.label, name, one["questions"], *(one["accuracy"][key] for key in ("mean", "low", "high")), one.get("chance"))
+        (system.label, name, one["questions"], *(one["accuracy"][key] for key in ("mean", "low", "high")), one["chance"], one["engine"])
         for system in found.systems
         for name, one in suites_of(system).items()
     ]
     if not rows:
         return None
     having = [system for system in found.systems if suites_of(system)]
-    columns = ("system", "benchmark", "questions", "share_right", "low", "high", "guessing")
-    return Sheet("benchmarks", "Benchmarks", "results", columns, tuple(rows), sources(having, "evaluation", "harness"))
+    columns = ("system", "benchmark", "questions", "share_right", "low", "high", "guessing", "engine")
+    return Sheet("benchmarks", "Benchmarks", "results", columns, tuple(rows), sources(having, "evaluation", "comparison", "harness"))
 
 
 def classification(found: Found) -> Sheet | None:
     """The classifier's accuracy and F1 by category."""
     rows, having = [], []
-    for system in found.systems:
+    for system in found.subjects:
         judged = system.documents.get("classification", {}).get("classification")
         if judged:
             having.append(system)
@@ -223,7 +239,7 @@ def evaluation_summary(found: Found) -> Document | None:
             },
             "sources": system.sources,
         }
-        for system in found.systems
+        for system in found.subjects
         if {"evaluation", "classification", "harness"} & set(system.documents)
     }
     return {"systems": parts} if parts else None
@@ -244,7 +260,7 @@ def whole(found: Found, missing: Sequence[Missing], figures: Sequence[str]) -> D
     return {
         "systems": [
             {"system": one.label, "live": one.live, "method": one.method, "trained_parameters": one.parameters, "sources": one.sources}
-            for one in found.systems
+            for one in found.subjects
         ],
         "verdicts": verdicts(found),
         "tables": {sheet.name: {"columns": sheet.columns, "rows": sheet.rows, "sources": sheet.sources} for sheet in sheets(found)},
@@ -260,7 +276,7 @@ def verdicts(found: Found) -> list[str]:
 
 def sources(systems: Sequence[System], *kinds: str) -> tuple[str, ...]:
     """The files these systems' documents came from."""
-    return tuple(system.sources[kind] for system in systems for kind in kinds if kind in system.sources)
+    return tuple(dict.fromkeys(system.sources[kind] for system in systems for kind in kinds if kind in system.sources))
 
 
 def gpu_hours(run: Run) -> float | None:
