@@ -42,9 +42,9 @@ class Asked:
         """The id of what its row was written from."""
         return self.id.partition("#")[0]
 
-    def said_to(self, model: str) -> tuple[Message, ...]:
-        """The conversation as another model gets it: under its own system prompt, as in the chat."""
-        return self.messages if model == self.model else (Message("system", system_prompt(model)), *self.messages[1:])
+    def said_to(self, model: str, prompt: str = "") -> tuple[Message, ...]:
+        """The conversation as another model gets it: under its own system prompt (``prompt``, else that of its name), as in the chat."""
+        return self.messages if model == self.model else (Message("system", prompt or system_prompt(model)), *self.messages[1:])
 
 
 def file_of(paths: Paths, model: str, split: Split, kind: str = "generation") -> Path:

@@ -7,11 +7,12 @@ from typing import Any
 from assistant.core import files
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
-from assistant.core.errors import UsageError
+from assistant.core.errors import ModelError, UsageError
 from assistant.core.events import Checked, Event, Finished, Lines, Notice, Report, Step, Table
 from assistant.core.paths import Paths
 from assistant.core.store import Store
 from assistant.engine import base as engines
+from assistant.router import classifier
 from finetuning.evaluation import asked as held_out_rows
 from finetuning.evaluation import blind as blind_picks
 from finetuning.evaluation import consistency, run, suites
@@ -19,7 +20,7 @@ from finetuning.evaluation.bench import Bench
 from finetuning.evaluation.bootstrap import Interval, paired
 from finetuning.evaluation.gate import Evidence, refusal
 from finetuning.evaluation.proof import compared, row
-from finetuning.evaluation.subjects import BASE, Subject, base_subject, find, version_subject
+from finetuning.evaluation.subjects import BASE, Subject, base_subject, distinct, find, version_subject
 
 LIMIT = 100
 # Questions shown with all answers: to read, and to pick from.
@@ -47,8 +48,13 @@ def compare(
     repeat: int | None = None,
 ) -> Iterator[Event]:
     """Judge models on the same questions; the first named is what the others are measured against."""
+    _check_numbers(limit, show)
     if systems:
-        yield from _in_ways(context, models, systems, limit, SHOWN if show is None else show)
+        others = {"on": on, "split": split, "suite": suite, "engine": engine != "auto", "gate": gate, "fresh": fresh, "blind": blind}
+        others["repeat"] = repeat is not None
+        yield from _in_ways(
+            context, models, [name for name, given in others.items() if given], systems, limit, SHOWN if show is None else show
+        )
         return
     _check(context, blind, repeat)
     paths = context.paths
@@ -62,12 +68,11 @@ def compare(
     chosen = run.pick(paths, suite)
     yield Step(f"{' and '.join(subject.label for subject in subjects)} on {len(asked)} rows of {path.name} ({bench.name})")
     try:
-        documents = []
+        proof, documents = (yield from _proof_of_base(bench)), []
         for subject in subjects:
             documents.append((yield from run.judge(bench, subject, asked, chosen)))
             if repeat:
                 documents[-1]["consistency"] = yield from consistency.measure(bench, subject, asked, repeat)
-        proof = yield from _proof_of_base(bench)
     finally:
         bench.release()
     document = {"split": split, "file": path.name, "base": proof, "systems": documents, "comparisons": _comparisons(documents)}
@@ -109,14 +114,26 @@ def plain(old: Document, new: Document) -> str:
     return f"{new['subject']}, measured against {old['subject']}: {', '.join([*parts, *_speed(old, new)])}."
 
 
-def _in_ways(context: Context, models: Sequence[str] | None, systems: Sequence[str], limit: int | None, show: int) -> Iterator[Event]:
-    """Ways of answering instead of models."""
+def _in_ways(
+    context: Context, models: Sequence[str] | None, others: Sequence[str], systems: Sequence[str], limit: int | None, show: int
+) -> Iterator[Event]:
+    """Ways of answering instead of models; ``others`` are the given flags that go with models only."""
     if models:
         raise UsageError("`--systems` compares ways of answering, not models.", "Leave the models out, or leave --systems out.")
+    if others:
+        named = ", ".join(f"--{name}" for name in others)
+        raise UsageError(f"`--systems` does not go with {named}.", "Only --limit and --show go with it; leave the rest out.")
     # Here, because it needs no torch, and the chat's own parts instead.
     from finetuning.evaluation import ways
 
     yield from ways.compare(context, systems, limit, show)
+
+
+def _check_numbers(limit: int | None, show: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise UsageError(f"A limit of {limit} rows is none.", "Give a number of rows, or 0 for all.")
+    if show is not None and show < 0:
+        raise UsageError(f"{show} questions cannot be shown.", "Give --show a number of questions, or 0 for none.")
 
 
 def _check(context: Context, blind: bool, repeat: int | None) -> None:
@@ -143,13 +160,16 @@ def _subjects(paths: Paths, systems: Sequence[str] | None) -> list[Subject]:
         store = Store(paths)
         live = [(model, store.current(model).version) for model in store.models()]
         found = [base_subject(), *(version_subject(store, model, version) for model, version in live if version)]
-    if len({subject.label for subject in found}) < 2:
+    if any(subject.model == classifier.MODEL for subject in found):
+        raise UsageError("The classifier reads questions and answers none.", "Judge it alone with `evaluate classifier`.")
+    found = distinct(found)
+    if len(found) < 2:
         known = ", ".join(f"{model}/{version}" for model in Store(paths).models() for version in Store(paths).versions(model))
         example = f"compare base {known.split(', ')[0] or 'unified'}"
         raise UsageError("A comparison needs two systems.", f"For example `{example}`. Versions: {known or 'none yet'}.")
     if any(subject.source for subject in found):
         raise UsageError("A whole model of its own base cannot share a base load with others.", "Judge it alone with `evaluate FOLDER`.")
-    return list({subject.label: subject for subject in found}.values())
+    return found
 
 
 def _owner(subjects: Sequence[Subject]) -> str:
@@ -160,15 +180,19 @@ def _owner(subjects: Sequence[Subject]) -> str:
 
 def _proof_of_base(bench: Bench) -> Generator[Event, None, Document]:
     """Show that the base is the base: its file's hash, and its log-probabilities with and without adapters resident."""
+    actual = files.sha256(bench.base.gguf) if bench.base.gguf else ""
+    if actual and actual != bench.base.sha256:
+        raise ModelError(
+            f"{bench.base.gguf} is not the base: its SHA-256 is {actual[:12]}… instead of {bench.base.sha256[:12]}….",
+            "The file is damaged or was replaced. Delete it and start ./run_finetuning.sh again: the base is put in place anew.",
+        )
     _ = bench.engine
     _ = bench.scorer
-    actual = files.sha256(bench.base.gguf) if bench.base.gguf else ""
-    same = not actual or actual == bench.base.sha256
     apart = {name: round(value, 6) for name, value in bench.base_changes.items()}
     told = ", ".join(f"{value:g} on {name}" for name, value in apart.items())
     hashed = f"SHA-256 {'verified' if actual else 'not known'}"
-    yield Checked("the base is the base", same, f"{hashed}; its log-probabilities with and without adapters are {told} apart")
-    return {"name": bench.base.name, "sha256": actual, "sha256_is_right": same, "log_probabilities_apart": apart}
+    yield Checked("the base is the base", True, f"{hashed}; its log-probabilities with and without adapters are {told} apart")
+    return {"name": bench.base.name, "sha256": actual, "sha256_is_right": True, "log_probabilities_apart": apart}
 
 
 def _comparisons(documents: Sequence[Document]) -> list[Document]:

@@ -27,7 +27,7 @@ def measure(bench: Bench, subject: Subject, asked: Sequence[Asked], times: int) 
     greedy = judging.decoding(bench, chosen)
     for seed in range(1, times + 1):
         sampling = Sampling(greedy.max_tokens, TEMPERATURE, seed=seed)
-        prompts = [judging.prompt_of(bench, one.said_to(subject.model), sampling) for one in chosen]
+        prompts = [judging.prompt_of(bench, one.said_to(subject.model, subject.prompt), sampling) for one in chosen]
         given = yield from bench.answers(subject, prompts, sampling, f"answers of {subject.label}, time {seed} of {times}")
         said.append([one.text for one in given.said])
     return document([list(answers) for answers in zip(*said, strict=True)], [one.facts for one in chosen])

@@ -18,7 +18,6 @@ from assistant.core import paths as path_tools
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Event, Notice, Progress, Report, Step, Table
 from assistant.core.paths import Paths
-from assistant.core.prompts import system_prompt
 from assistant.core.values import Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine import embedded
@@ -87,18 +86,18 @@ def judged(bench: Bench, subject: Subject, given: dict[str, Path], limit: int | 
         yield Step(f"{name}: {path.name} by lm-evaluation-harness")
         document["harness"][name] = yield from _benchmark(bench, subject, name, path, limit)
     # Benchmarks of the same weights from earlier stay beside the new ones.
-    document["harness"] = {**_earlier(bench.paths, subject, document["weights"]), **document["harness"]}
+    document["harness"] = {**_earlier(bench.paths, subject, document), **document["harness"]}
     where = run.write(bench.paths, subject, FILE, document)
     yield Report(f"{subject.label} on {', '.join(given)}", {**run.without_items(document), "file": str(where)}, (table(document),))
     yield Notice(f"Every question with its answer is in {where}")
 
 
-def _earlier(paths: Paths, subject: Subject, weights: str) -> dict[str, Any]:
+def _earlier(paths: Paths, subject: Subject, document: dict[str, Any]) -> dict[str, Any]:
     try:
         before = files.read_json(run.place(paths, subject, FILE))
     except (OSError, DataError):
         return {}
-    return before["harness"] if before.get("weights") == weights else {}
+    return before["harness"] if run.same_weights(before, document) else {}
 
 
 def table(document: dict[str, Any]) -> Table:
@@ -211,7 +210,7 @@ def _answers(bench: Bench, subject: Subject, asked: Sequence[str]) -> Generator[
 def _prompts(bench: Bench, subject: Subject, asked: Sequence[str]) -> list[tuple[str, list[int]]]:
     """A version is asked under its own system prompt; the bare base under the one of its chat template, as others measured it."""
     if subject.adapter is not None:
-        system = Message("system", _system(subject))
+        system = Message("system", subject.prompt)
         return [(text, bench.engine.format.encode([system, Message("user", text)])) for text in asked]
     from transformers import AutoTokenizer
 
@@ -220,13 +219,6 @@ def _prompts(bench: Bench, subject: Subject, asked: Sequence[str]) -> list[tuple
     turns = [[{"role": "user", "content": text}] for text in asked]
     encoded = [tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)["input_ids"] for turn in turns]
     return list(zip(asked, map(list, encoded), strict=True))
-
-
-def _system(subject: Subject) -> str:
-    """The system prompt a version was trained with; a domain may have one of its own."""
-    card = subject.folder / "card.json" if subject.folder else None
-    own = files.read_json(card).get("system") if card is not None and card.is_file() else None
-    return own or system_prompt(subject.model)
 
 
 def _figures(one: Benchmark, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -239,12 +231,14 @@ def _figures(one: Benchmark, samples: Sequence[dict[str, Any]]) -> dict[str, Any
             weights = [float(len(value)) if isinstance(value, list) else 1.0 for value in values]
             shares = [sum(value) / len(value) if isinstance(value, list) else float(value) for value in values]
             figures[figure] = judging.as_document(interval(shares, weights=weights))
+    # Some figures are shares of a question's probability and call no answer right or wrong.
+    decided = all(sample[one.figures[0]] in (0, 1) for sample in samples)
     items = [
         {
             "id": str(sample["doc"].get("id", sample["doc"].get("key", sample["doc_id"]))),
             "question": sample["doc"].get("prompt") or sample["doc"].get("question"),
             "answer": sample["filtered_resps"][0] if isinstance(sample["filtered_resps"][0], str) else None,
-            "right": bool(sample[one.figures[0]]),
+            "right": bool(sample[one.figures[0]]) if decided else None,
             **{figure: sample[figure] for figure in one.figures if figure in sample},
         }
         for sample in samples

@@ -24,6 +24,7 @@ ROOM = 1.25
 MOST_TOKENS = 400
 SPEED_PROMPTS = 5
 EFFECT_PROMPTS = 8
+SWITCHES = 3
 # Questions between two lines of progress of the classifier.
 CHUNKED = 16
 
@@ -39,11 +40,11 @@ def decoding(bench: Bench, asked: Sequence[Asked]) -> Sampling:
 def held_out(bench: Bench, subject: Subject, asked: Sequence[Asked], sampling: Sampling) -> Judging:
     """Answers and likelihood on held-out rows: figures over all rows, by category and by difficulty, and every row."""
     speakers = speakers_of(bench, subject, [one.question for one in asked])
-    prompts = [prompt_of(bench, one.said_to(who.model), sampling) for one, who in zip(asked, speakers, strict=True)]
+    prompts = [prompt_of(bench, one.said_to(who.model, who.prompt), sampling) for one, who in zip(asked, speakers, strict=True)]
     given = yield from _answers(bench, speakers, prompts, sampling, f"answers of {subject.label}")
     chat = bench.scorer.format
     pairs = [
-        (chat.encode(one.said_to(who.model))[-bench.scorer.context_tokens // 2 :], chat.encode_answer(one.reference))
+        (chat.encode(one.said_to(who.model, who.prompt))[-bench.scorer.context_tokens // 2 :], chat.encode_answer(one.reference))
         for one, who in zip(asked, speakers, strict=True)
     ]
     scores = yield from _scores(bench, speakers, pairs, f"rows read by {subject.label}")
@@ -114,11 +115,11 @@ def classification(bench: Bench, probe: classifier.Probe, rows: Sequence[tuple[s
 
 
 def speed(bench: Bench, subject: Subject, asked: Sequence[Asked]) -> dict[str, Any]:
-    """Seconds to the first token, tokens a second after it, and memory, each as the median over a few questions."""
+    """Seconds to the first token, tokens a second after it, each as the median over a few questions; the switch; and memory."""
     first, rates = [], []
     for one in asked[:SPEED_PROMPTS]:
         began, times = time.perf_counter(), []
-        prompt = prompt_of(bench, one.said_to(subject.model), Sampling(max_tokens=48))
+        prompt = prompt_of(bench, one.said_to(subject.model, subject.prompt), Sampling(max_tokens=48))
         for _ in bench.engine.stream(prompt, subject.key, Sampling(max_tokens=48), lambda: False):
             times.append(time.perf_counter())
         if times:
@@ -129,9 +130,23 @@ def speed(bench: Bench, subject: Subject, asked: Sequence[Asked]) -> dict[str, A
     return {
         "first_token_seconds": _rounded(statistics.median(first), 3) if first else None,
         "tokens_per_second": _rounded(statistics.median(rates), 1) if rates else None,
+        "switch_seconds": _switch(bench, subject),
         "memory_mb": psutil.Process().memory_info().rss // 1_000_000,
         "bytes_on_disk": sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else None,
     }
+
+
+def _switch(bench: Bench, subject: Subject) -> float | None:
+    """How many seconds later an adapter's first token comes when the base has answered in between; the median of a few times."""
+    prompt, extra = bench.engine.format.encode([Message("system", subject.prompt), Message("user", "Hello!")]), []
+    for _ in range(SWITCHES if subject.key else 0):
+        times = []
+        for key in (subject.key, subject.key, None, subject.key):
+            began = time.perf_counter()
+            next(iter(bench.engine.stream(prompt, key, Sampling(max_tokens=1), lambda: False)), None)
+            times.append(time.perf_counter() - began)
+        extra.append(times[3] - times[1])
+    return max(0.0, round(statistics.median(extra), 4)) if extra else None
 
 
 def effect(bench: Bench, subject: Subject, asked: Sequence[Asked]) -> float:

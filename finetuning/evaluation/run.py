@@ -108,6 +108,8 @@ def about(bench: Bench, subject: Subject) -> dict[str, Any]:
         "weights": subjects.sha256(subject, bench.base),
         "base": bench.base.name,
         "base_sha256": bench.base.sha256,
+        # Only of a base without a hash: a path says much of a person's machine.
+        "base_source": "" if bench.base.sha256 else bench.base.source,
         "engine": bench.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -155,17 +157,23 @@ def _with_earlier(where: Path, document: dict[str, Any]) -> dict[str, Any]:
         earlier = files.read_json(where)
     except (OSError, DataError):
         return document
-    if any(earlier.get(key) != document.get(key) for key in ("weights", "engine")) or "suites" not in document:
+    if not same_weights(earlier, document) or earlier.get("engine") != document["engine"] or "suites" not in document:
         return document
     kept = {key: earlier[key] for key in ("gate",) if key in earlier}
     return {**kept, **document, "suites": {**earlier.get("suites", {}), **document["suites"]}}
+
+
+def same_weights(earlier: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether two documents judge the same weights on the same base; a base without a hash is known by where it comes from."""
+    base = "base_sha256" if document["base_sha256"] else "base_source"
+    return all(earlier.get(key) == document[key] for key in ("weights", base))
 
 
 def without_items(document: Any) -> Any:
     """A document without the single questions, for the screen and ``--json``."""
     if isinstance(document, dict):
         return {key: without_items(value) for key, value in document.items() if key != "items"}
-    return document
+    return [without_items(value) for value in document] if isinstance(document, list) else document
 
 
 def _on_benchmarks(paths: Paths, subject: Subject, given: Sequence[str], limit: int | None, engine: str, fresh: bool) -> Iterator[Event]:

@@ -1,6 +1,9 @@
 """What is judged: the base, a version, or a folder with an adapter or a whole model."""
 
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.core import files
@@ -13,6 +16,8 @@ from assistant.engine.base import Base
 from assistant.router import classifier
 
 BASE = "the base"
+# What the key of an adapter begins with that was given as a folder.
+_FOLDER = "folder/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,14 @@ def find(paths: Paths, name: str, version: str | None = None) -> Subject:
     return version_subject(store, name, version.zfill(4) if version else _live(store, name))
 
 
+def distinct(found: Sequence[Subject]) -> list[Subject]:
+    """Each subject once; of those that share a name, the ones given as folders are called by where they lie."""
+    once = list({(one.label, one.folder and one.folder.resolve()): one for one in found}.values())
+    shared = Counter(one.label for one in once)
+    by_folder = [shared[one.label] > 1 and (one.key or "").startswith(_FOLDER) for one in once]
+    return [replace(one, label=f"{one.label} ({one.folder})") if so else one for one, so in zip(once, by_folder, strict=True)]
+
+
 def sha256(subject: Subject, base: Base) -> str:
     """The hash of the weights that answer: the adapter's, else the base's; "" when there is nothing to hash."""
     if subject.reader is not None:
@@ -125,9 +138,9 @@ def _from_folder(store: Store, folder: Path) -> Subject:
         model, version = str(card.get("model")), str(card.get("version"))
         if model == classifier.MODEL:
             return Subject(f"{model} {version}", model, version, reader=folder)
-        return Subject(f"{model} {version}", model, version, Adapter(f"{model}/{version}", folder), system=str(card.get("system") or ""))
+        return Subject(f"{model} {version}", model, version, _adapter(folder), system=str(card.get("system") or ""))
     if (folder / "adapter_model.safetensors").is_file():
-        return Subject(folder.name, "unified", None, Adapter(f"folder/{folder.name}", folder))
+        return Subject(folder.name, "unified", None, _adapter(folder))
     if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
         if folder.resolve() == store.paths.base.resolve():
             return base_subject()
@@ -136,6 +149,11 @@ def _from_folder(store: Store, folder: Path) -> Subject:
         f"{folder} holds no model: neither card.json, adapter_model.safetensors nor config.json with safetensors.",
         "Name a model's, a version's, a PEFT adapter's or a Hugging Face model's folder; pickled weights are not loaded.",
     )
+
+
+def _adapter(folder: Path) -> Adapter:
+    """The weights in a folder, under a key that no other folder has."""
+    return Adapter(f"{_FOLDER}{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}", folder)
 
 
 def _live_of(store: Store, folder: Path) -> Subject:

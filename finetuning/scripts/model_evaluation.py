@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from assistant.ui.cli import main
 from finetuning.commands import REGISTRY
 
-# This script's names for the words of `evaluate`; a path stands by itself.
+# This script's names for the words of `evaluate`; a path stands by itself there, and first.
 NAMES = {"--model_type": "--type", "--model-type": "--type"}
 PATHS = ("--model_path", "--model-path")
 
@@ -16,7 +16,12 @@ PATHS = ("--model_path", "--model-path")
 def words(given: list[str]) -> list[str]:
     """The words of `evaluate` for this script's words."""
     split = [part for word in given for part in (word.split("=", 1) if word.startswith("--") and "=" in word else [word])]
-    return [NAMES.get(word, word) for word in split if word not in PATHS]
+    rest = [NAMES.get(word, word) for word in split]
+    for place, word in enumerate(rest[:-1]):
+        if word in PATHS and not rest[place + 1].startswith("--"):
+            # A flag of many values before it would take it for one of them.
+            return [rest[place + 1], *rest[:place], *rest[place + 2 :]]
+    return rest
 
 
 if __name__ == "__main__":

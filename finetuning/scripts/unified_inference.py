@@ -1,5 +1,6 @@
 """Ask the models: `unified_inference.py --mode interactive|batch|benchmark`; a chat, a file of questions, or the speed."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from finetuning.commands import REGISTRY
 from finetuning.lessons import words
 
 MODES = ("interactive", "batch", "benchmark")
+# The flags that have a meaning in one mode only.
+FLAGS = {"batch": ("category", "input", "output"), "benchmark": ("questions",)}
 
 
 def line(given: list[str]) -> list[str]:
@@ -23,6 +26,7 @@ def line(given: list[str]) -> list[str]:
     parser.add_argument("--output", help="batch: where the answers go; an earlier run is taken up where it stopped")
     parser.add_argument("--questions", type=int, help="benchmark: how many questions")
     known, rest = parser.parse_known_args(given)
+    _check(known)
     if known.mode == "interactive":
         return ["--model", known.model, *rest]
     if known.mode == "benchmark":
@@ -33,6 +37,13 @@ def line(given: list[str]) -> list[str]:
         )
     flags = [("--out", known.output), ("--category", known.category)]
     return ["--ask-file", known.input, "--model", known.model, *(word for name, value in flags if value for word in (name, value)), *rest]
+
+
+def _check(known: argparse.Namespace) -> None:
+    for mode, flags in FLAGS.items():
+        alien = [f"--{flag}" for flag in flags if getattr(known, flag) is not None and mode != known.mode]
+        if alien:
+            raise UsageError(f"--mode {known.mode} takes no {', '.join(alien)}.", f"That goes with --mode {mode}.")
 
 
 if __name__ == "__main__":

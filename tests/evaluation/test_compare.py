@@ -2,10 +2,12 @@ import json
 
 import pytest
 
+from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.events import Checked, Failed, Finished, Lines, Report
 from assistant.core.store import Store
 from finetuning.commands import REGISTRY
+from finetuning.evaluation.subjects import find
 
 
 def said(root, *words):
@@ -58,10 +60,12 @@ def test_a_base_that_changes_with_adapters_loaded_stops_the_comparison(root, eng
     assert "answers otherwise with adapters loaded" in next(event.what for event in events if isinstance(event, Failed))
 
 
-def test_a_base_whose_file_is_another_is_seen(root, engine):
+def test_a_base_whose_file_is_another_stops_the_comparison_before_anything_is_asked(root, engine):
     engine.base.gguf.write_bytes(b"GGUF other weights")
     events = said(root, "compare", "base", "unified/0001", "--suite", "none")
-    assert not next(event for event in events if isinstance(event, Checked)).ok
+    failed = next(event for event in events if isinstance(event, Failed))
+    assert "base.gguf is not the base: its SHA-256 is " in failed.what and "Delete it" in failed.fix
+    assert events[-1] == Finished(2) and not engine.asked and not any(isinstance(event, Report) for event in events)
 
 
 def test_without_names_the_base_and_all_live_models_are_compared(root, engine):
@@ -75,6 +79,66 @@ def test_the_gate_of_a_comparison_is_its_exit_status(root, engine, last, status)
     events = said(root, "compare", "base", last, "--limit", "0", "--gate")
     assert events[-1] == Finished(status)
     assert [event.ok for event in events if isinstance(event, Checked) and event.name == "gate"] == [status == 0]
+
+
+def test_the_screen_and_json_show_no_single_questions(root, engine):
+    data = report(said(root, "compare", "base", "unified/0001", "--show", "0")).data
+    assert '"items"' not in json.dumps(data) and data["systems"][1]["held_out"]["figures"]["right"] == 1
+
+
+def test_adapters_in_folders_of_one_name_are_told_apart_by_where_they_lie(root, engine):
+    folders = [root.root / name / "final_model" for name in ("one", "two")]
+    for folder, knows in zip(folders, ("unified/0001", "unified/0002"), strict=True):
+        folder.mkdir(parents=True)
+        for name in ("adapter_model.safetensors", "adapter.gguf"):
+            (folder / name).write_bytes(knows.encode())
+        engine.knows[find(root, str(folder)).key] = engine.knows[knows]
+    data = report(said(root, "compare", "base", *map(str, folders), "--suite", "none")).data
+    assert [one["subject"] for one in data["systems"]] == ["the base", *(f"final_model ({folder})" for folder in folders)]
+    assert [one["held_out"]["figures"]["right"] for one in data["systems"]] == [0, 1, 0]
+    assert set(data["answers"][0]["answers"]) == {one["subject"] for one in data["systems"]}
+
+
+def test_a_copy_of_a_version_with_other_weights_is_another_system(root, engine):
+    copy = root.root / "copy"
+    files.write_json(copy / "card.json", {"model": "unified", "version": "0001"})
+    (copy / "adapter.gguf").write_bytes(b"other")
+    (copy / "adapter_model.safetensors").write_bytes(b"other")
+    engine.knows[find(root, str(copy)).key] = engine.knows["unified/0002"]
+    data = report(said(root, "compare", "unified/0001", str(copy), "--suite", "none")).data
+    assert [one["subject"] for one in data["systems"]] == ["unified 0001", f"unified 0001 ({copy})"]
+    assert [one["held_out"]["figures"]["right"] for one in data["systems"]] == [1, 0]
+    version = str(root.models / "unified_model/versions/0001")
+    assert any(isinstance(event, Failed) for event in said(root, "compare", "unified/0001", version))
+
+
+def test_the_classifier_answers_nothing_and_is_not_compared(root, engine):
+    events = said(root, "compare", "unified/0001", "classifier")
+    failed = next(event for event in events if isinstance(event, Failed))
+    assert "answers none" in failed.what and "`evaluate classifier`" in failed.fix and not engine.asked
+
+
+def test_a_domain_is_asked_under_its_own_system_prompt_on_the_rows_of_another_model(root, engine):
+    card = root.models / "unified_model/versions/0001/card.json"
+    law = root.models / "law_specialist/versions/0001"
+    files.write_json(law / "card.json", {**files.read_json(card), "model": "law", "system": "You quote the law."})
+    for name in ("adapter_model.safetensors", "adapter.gguf"):
+        (law / name).write_bytes(b"law")
+    engine.knows["law/0001"], prompts = engine.knows["unified/0001"], []
+    answer = engine.answer
+    engine.answer = lambda prompt, key: prompts.append((key, engine.format.decode(prompt))) or answer(prompt, key)
+    report(said(root, "compare", "base", "law/0001", "--on", "unified", "--suite", "none", "--repeat", "2"))
+    systems = {text.partition("\n")[0] for key, text in prompts if key == "law/0001" and text.startswith("system: ")}
+    assert systems == {"system: You quote the law."}
+
+
+@pytest.mark.parametrize(
+    ("words", "what"), [(["--limit", "-1"], "A limit of -1 rows is none."), (["--show", "-2"], "-2 questions cannot be shown.")]
+)
+def test_fewer_than_none_is_wrong_usage(root, engine, words, what):
+    for first in (["base", "unified/0001"], ["--systems", "hybrid", "unified"]):
+        events = said(root, "compare", *first, *words)
+        assert next(event.what for event in events if isinstance(event, Failed)) == what and not engine.asked
 
 
 def test_one_system_is_no_comparison(root, engine):

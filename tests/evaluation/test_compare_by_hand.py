@@ -147,6 +147,18 @@ def test_one_way_is_no_comparison_and_ways_are_no_models(root, scripted):
     assert "not models" in failed(said(root, "base", "--systems", "hybrid", "unified")).what
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--gate", "--fresh", "--blind"], "--gate, --fresh, --blind"),
+        (["--repeat", "3"], "--repeat"),
+        (["--suite", "all", "--on", "unified", "--split", "test", "--engine", "hf"], "--on, --split, --suite, --engine"),
+    ],
+)
+def test_flags_that_ways_of_answering_do_not_take_are_named(root, scripted, words, named):
+    assert failed(said(root, "--systems", "hybrid", "unified", *words)).what == f"`--systems` does not go with {named}."
+
+
 def test_a_way_is_judged_by_facts_time_and_memory():
     def way(name, recalls, seconds, memory):
         items = [{"recall": value, "seconds": seconds} for value in recalls]

@@ -6,9 +6,10 @@ from assistant.core.commands import Context
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Failed, Finished, Progress, Report
 from assistant.core.store import Store
+from assistant.engine.base import Base
 from assistant.router import scope
 from finetuning.commands import REGISTRY
-from finetuning.evaluation import asked
+from finetuning.evaluation import asked, run
 from finetuning.evaluation.subjects import find
 
 
@@ -51,6 +52,18 @@ def test_suites_of_earlier_stay_beside_those_of_now_and_the_proof_stays(root, en
     (root.models / "unified_model/versions/0001/adapter_model.safetensors").write_bytes(b"other weights")
     said(root, "evaluate", "unified/0001", "--limit", "4", "--suite", "agent")
     assert set(json.loads(where.read_text(encoding="utf-8"))["suites"]) == {"agent"}
+
+
+def test_suites_of_another_base_without_a_hash_do_not_stay(root, engine, monkeypatch):
+    where = root.logs / "evaluations/base_evaluation.json"
+    for source, suite, kept in (
+        ("/one", "knowledge", {"knowledge"}),
+        ("/two", "agent", {"agent"}),
+        ("/two", "knowledge", {"knowledge", "agent"}),
+    ):
+        monkeypatch.setattr(run.engines, "base_of", lambda *_, source=source: Base("tiny", source))
+        report(said(root, "evaluate", "base", "--limit", "4", "--suite", suite))
+        assert set(json.loads(where.read_text(encoding="utf-8"))["suites"]) == kept
 
 
 def test_how_far_it_is_and_how_long_it_takes_is_shown(root, engine):
@@ -103,7 +116,6 @@ def test_a_conversation_of_a_suite_goes_on_with_the_models_own_answers(root, eng
 
 def test_the_classifier_is_judged_with_a_confusion_matrix(root, engine, monkeypatch):
     from assistant.core.values import Judgement
-    from finetuning.evaluation import run
 
     class Reader:
         base_sha256 = ""
@@ -181,6 +193,15 @@ def test_the_script_takes_a_path_and_a_type_as_its_own_words():
 
     assert words(["--model_path", "models/x", "--model_type", "classification"]) == ["models/x", "--type", "classification"]
     assert words(["--model_path=models/x", "--limit", "5"]) == ["models/x", "--limit", "5"]
+
+
+@pytest.mark.parametrize("path", [["--model_path", "models/x"], ["--model-path=models/x"]])
+def test_a_flag_of_many_values_does_not_take_the_path_of_the_script_for_one(path):
+    from finetuning.scripts.model_evaluation import words
+
+    assert words(["--suite", "all", *path]) == ["models/x", "--suite", "all"]
+    assert words(["--harness=arc=a.jsonl", *path]) == ["models/x", "--harness", "arc=a.jsonl"]
+    assert words(["--suite", "all", "--model_path"])[-1] == "--model_path"
 
 
 def test_a_trained_classifier_is_judged_by_its_name_and_by_its_folder(root, engine):

@@ -7,6 +7,7 @@ from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import DataError
 from assistant.core.events import Failed, Report
+from assistant.engine.base import Base
 from finetuning.commands import REGISTRY
 from finetuning.evaluation import harness
 
@@ -49,6 +50,31 @@ def test_without_the_package_the_command_that_installs_it_is_named(root, engine,
     assert "lm-eval" in found.what and 'pip install "lm-eval[ifeval]==' in found.fix
     monkeypatch.setattr(harness.engines, "installed", lambda package: package == "lm-eval")
     assert "langdetect" in failed(said(root, "base", "--harness", f"ifeval={arc}")).what
+
+
+def test_benchmarks_of_another_base_without_a_hash_do_not_stay(root, engine, arc, monkeypatch):
+    def benchmark(bench, subject, name, path, limit):
+        yield from ()
+        return {"tasks": {}}
+
+    monkeypatch.setattr(harness, "_benchmark", benchmark)
+    monkeypatch.setattr(harness.engines, "installed", lambda package: True)
+    monkeypatch.setattr(harness.importlib.metadata, "version", lambda package: "0")
+    for source, name, kept in (("/one", "arc", {"arc"}), ("/two", "ifeval", {"ifeval"}), ("/two", "arc", {"arc", "ifeval"})):
+        monkeypatch.setattr(harness.engines, "base_of", lambda *_, source=source: Base("tiny", source))
+        said(root, "base", "--harness", f"{name}={arc}")
+        document = json.loads((root.logs / "evaluations/base_evaluation_harness.json").read_text(encoding="utf-8"))
+        assert set(document["harness"]) == kept
+
+
+def test_a_share_of_the_probability_calls_no_answer_right_or_wrong():
+    def sample(number, share):
+        return {"doc": {"id": number, "question": "Why?"}, "doc_id": number, "filtered_resps": [0.0], "resps": [0.0, 0.0], "acc": share}
+
+    one = harness.BENCHMARKS["truthfulqa"]
+    shares = harness._figures(one, [sample(1, 0.03), sample(2, 1.0)])
+    assert [item["right"] for item in shares["items"]] == [None, None] and shares["figures"]["acc"]["mean"] == 0.515
+    assert [item["right"] for item in harness._figures(one, [sample(1, 0.0), sample(2, 1.0)])["items"]] == [False, True]
 
 
 def test_the_original_form_of_arc_is_read_too(tmp_path):
