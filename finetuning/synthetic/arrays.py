@@ -25,7 +25,8 @@ def read(path: Path) -> Iterator[Row]:
             try:
                 row = json.loads(bare)
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise DataError(f"{path}, line {number}: not a row of JSON ({error}).", "Restore it, or begin anew: --fresh.") from error
+                fix = f"Restore it, or begin anew: `synthesize --stage {path.parent.name} --fresh`."
+                raise DataError(f"{path}, line {number}: not a row of JSON ({error}).", fix) from error
             yield row
 
 

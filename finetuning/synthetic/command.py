@@ -1,6 +1,6 @@
 """The command `synthesize`: the stages one by one or all at once, one process at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,6 +34,7 @@ def run(
     teacher: str | None = None,
     teacher_model: str | None = None,
     fresh: bool = False,
+    yes: bool = False,
 ) -> Iterator[Event]:
     """Write, filter, compare and divide. What is there already is gone on with."""
     if rows < 1 or pairs < 1:
@@ -46,8 +47,10 @@ def run(
     asked = Teacher(check_url(teacher), teacher_model or "", *patience) if teacher else None
     source = Source(paths, core_settings.load(paths), config, asked)
     with _alone(paths):
+        if fresh and not (yield from _cleared(context, chosen, yes)):
+            return
         try:
-            yield from _stages(source, chosen, Wanted(rows, pairs, seed, reward, force, fresh))
+            yield from _stages(source, chosen, Wanted(rows, pairs, seed, reward, force))
         finally:
             source.release()
 
@@ -61,14 +64,11 @@ class Wanted:
     seed: int
     reward: str | None
     force: bool
-    fresh: bool
 
 
 def _stages(source: Source, chosen: tuple[str, ...], wanted: Wanted) -> Iterator[Event]:
     paths, config, seed = source.paths, source.config, wanted.seed
     kept = Stage.of(paths, "filtered")
-    if wanted.fresh:
-        _clear(paths, chosen)
     if "raw" in chosen:
         yield from _raw(source, wanted)
     if "filtered" in chosen:
@@ -130,11 +130,24 @@ def _told(stage: Stage) -> Report:
     return Report("Raw rows are written", manifest, (Table(("figure", "value"), tuple(lines)), Lines("", (f"They lie in {stage.folder}",))))
 
 
-def _clear(paths: Paths, chosen: tuple[str, ...]) -> None:
+def _cleared(context: Context, chosen: tuple[str, ...], yes: bool) -> Generator[Event, None, bool]:
+    """Throw away what the stages wrote, only after saying so; returns False when the answer was no."""
     # What follows from a stage is of no use without it.
-    first = STAGES.index(chosen[0])
-    for name in STAGES[first:-1]:
-        Stage.of(paths, name).clear()
+    stages = [Stage.of(context.paths, name) for name in STAGES[STAGES.index(chosen[0]) : -1]]
+    there = ", ".join(told for stage in stages if (told := stage.told()))
+    if not there:
+        return True
+    if not yes:
+        if context.questions is None:
+            fix = "Say so: add --yes. `--stage NAME --fresh` spares the stages before that one."
+            raise UsageError(f"--fresh throws away {there}, which cannot be undone.", fix)
+        if not context.questions.confirm(f"Throw away {there}?"):
+            yield Notice("Nothing is thrown away.")
+            return False
+    for stage in stages:
+        stage.clear()
+    yield Notice(f"Thrown away: {there}.")
+    return True
 
 
 @contextmanager

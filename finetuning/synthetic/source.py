@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.chat.reader import Reader
-from assistant.core.paths import Paths
+from assistant.core.paths import Paths, find
 from assistant.core.settings import Settings
 from assistant.core.store import Store
 from assistant.engine import base as engines
@@ -63,7 +63,9 @@ class Source:
     def judge(self, named: str | None, force: bool) -> Named | None:
         """The reward model that was named, else that of this root; None where there is none that may score."""
         if named:
-            return Named(named, lambda: self._kept(_foreign(named)))
+            folder = find(named, self.paths)
+            source = str(folder) if folder.is_dir() else named
+            return Named(source, lambda: self._kept(_foreign(source)))
         base = self.base
         found = rewards.live(Store(self.paths), base, force)
         if found is None:

@@ -34,7 +34,7 @@ from datasets import Dataset
 from finetuning.synthetic import pairs as pairing
 from finetuning.synthetic.pairs import Pair
 from finetuning.synthetic.rewards import LEAST_ACCURACY, MODEL
-from finetuning.training import scorer, trainer
+from finetuning.training import ordering, scorer, trainer
 
 TRAINED, HELD = 320, 96
 # So many questions are put to the base, whose wrong answers become pairs.
@@ -161,23 +161,8 @@ def _fitted(
     (folder / "README.md").unlink(missing_ok=True)
     judge = scorer.of_network(MODEL, model, chat, pad)
     yield Step(f"Judging it on {len(held)} pairs of other questions")
-    return {"held_out": len(held), "loss_first": losses[0], "loss_last": losses[-1], "steps": len(losses), **judged(judge, held)}
-
-
-def judged(judge: Any, held: Sequence[Pair]) -> dict[str, Any]:
-    """The share of pairs whose chosen answer has the higher reward, of all and of each kind."""
-    chosen = judge.score([(pair.prompt, pair.chosen) for pair in held])
-    rejected = judge.score([(pair.prompt, pair.rejected) for pair in held])
-    right: dict[str, list[bool]] = {}
-    for pair, one, other in zip(held, chosen, rejected, strict=True):
-        right.setdefault(pair.source, []).append(one > other)
-    every = [value for values in right.values() for value in values]
-    margins = [one - other for one, other in zip(chosen, rejected, strict=True)]
-    return {
-        "accuracy": sum(every) / len(every),
-        "margin": sum(margins) / len(margins),
-        "by_kind": {kind: {"pairs": len(values), "accuracy": sum(values) / len(values)} for kind, values in sorted(right.items())},
-    }
+    found = yield from ordering.judged(judge, held)
+    return {"held_out": len(held), "loss_first": losses[0], "loss_last": losses[-1], "steps": len(losses), **found}
 
 
 class _Told(TrainerCallback):

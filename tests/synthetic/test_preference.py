@@ -102,6 +102,29 @@ def test_a_reward_model_that_is_right_too_seldom_scores_only_when_forced(writing
     assert "reward" not in store.models()
 
 
+def test_another_reward_model_takes_the_hint_and_leaves_the_raw_rows(writing, judge, paths):
+    synthesize(paths, "--rows", 48, "--pairs", 4)
+    raw = (paths.datasets / "synthetic" / "raw" / "manifest.json").read_bytes()
+    again = ("--pairs", 4, "--reward", "other")
+    assert "`--stage preference --fresh`" in run_in(paths, "synthesize", "--rows", 48, *again).failure
+    ran = run_in(paths, "synthesize", "--stage", "preference", "--fresh", "--yes", *again)
+    assert ran.status == 0, ran.failure
+    assert "Thrown away: preference (4 rows)." in ran.notices
+    assert (paths.datasets / "synthetic" / "raw" / "manifest.json").read_bytes() == raw
+
+
+def test_a_reward_model_in_a_folder_is_found_in_the_current_folder_and_then_in_the_root(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "_foreign", lambda named: LengthJudge())
+    known = source.Source(paths, None, None, None)
+    here = tmp_path / "here"
+    for folder in (paths.root / "judges" / "good", here / "judges" / "better"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert known.judge("judges/better", False).name == str(here / "judges" / "better")
+    assert known.judge("judges/good", False).name == str(paths.root / "judges" / "good")
+    assert known.judge("somebody/of-the-hub", False).name == "somebody/of-the-hub"
+
+
 def unified(number, facts=("Lima",)):
     row = dialogue(f"What is the capital of country {number}?", f"The capital of country {number} is {facts[0]}, and it lies by the sea.")
     return {**row, "id": f"e{number}", "category": "qna", "key_facts": list(facts)}

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from assistant.core import files
-from tests.data_room import dialogue, run_in, write_rows
+from tests.data_room import ScriptedQuestions, dialogue, run_in, write_rows
 
 
 def rows_at(paths, name):
@@ -78,10 +78,32 @@ def test_rows_of_another_seed_are_not_mixed(writing, paths):
     ran = run_in(paths, "synthesize", "--rows", 20, "--seed", 7)
     assert ran.status == 2
     assert "seed 42, now 7" in ran.failure
-    assert "--fresh" in ran.failure
+    assert "`--stage raw --fresh`" in ran.failure
     before = rows_at(paths, "raw/instructions_raw")
-    assert run_in(paths, "synthesize", "--rows", 20, "--seed", 7, "--fresh").status == 0
+    assert run_in(paths, "synthesize", "--rows", 20, "--seed", 7, "--fresh", "--yes").status == 0
     assert rows_at(paths, "raw/instructions_raw") != before
+
+
+def test_fresh_says_what_it_throws_away_before_it_does(writing, paths):
+    assert run_in(paths, "synthesize", "--rows", 20, "--fresh").status == 0, "nothing lies there, so nobody is asked"
+    before, kept = rows_at(paths, "raw/manifest"), rows_at(paths, "filtered/manifest")["rows"]
+    refused = run_in(paths, "synthesize", "--rows", 20, "--fresh")
+    assert refused.status == 2
+    assert f"--fresh throws away raw (20 rows), filtered ({kept} rows), which cannot be undone. Say so: add --yes." in refused.failure
+    no = ScriptedQuestions(False)
+    assert "Nothing is thrown away." in run_in(paths, "synthesize", "--rows", 20, "--fresh", questions=no).notices
+    assert no.asked == [f"Throw away raw (20 rows), filtered ({kept} rows)?"]
+    assert rows_at(paths, "raw/manifest") == before
+    written = len(writing.batches)
+    ran = run_in(paths, "synthesize", "--rows", 20, "--fresh", questions=ScriptedQuestions(True))
+    assert "Thrown away: raw (20 rows), filtered" in ran.notices
+    assert len(writing.batches) > written
+
+
+def test_a_damaged_manifest_does_not_keep_a_stage_from_beginning_anew(writing, paths):
+    run_in(paths, "synthesize", "--stage", "raw", "--rows", 8)
+    (paths.datasets / "synthetic" / "raw" / "manifest.json").write_text("{", encoding="utf-8")
+    assert run_in(paths, "synthesize", "--stage", "raw", "--rows", 8, "--fresh", "--yes").status == 0
 
 
 def test_every_rejected_row_says_its_rule_and_reason(writing, paths):
@@ -98,6 +120,23 @@ def test_every_rejected_row_says_its_rule_and_reason(writing, paths):
     assert rejected["synthetic-000005"] == ("near_duplicate", "nearly the same instruction as synthetic-000004")
     assert rejected["synthetic-000007"][0] == "leakage"
     assert ran.data["rejected"]["refusal"] == 1
+
+
+def test_what_the_filter_did_reaches_the_report(writing, paths):
+    pytest.importorskip("matplotlib")
+    assert run_in(paths, "synthesize", "--rows", 60).status == 0
+    statistics = rows_at(paths, "filtered/filtering_stats")
+    assert (statistics["rows"], statistics["kept"]) == (60, len(rows_at(paths, "filtered/instructions_filtered")))
+    assert statistics["kept"] + sum(statistics["rejected"].values()) == 60
+    ran = run_in(paths, "report")
+    assert ran.status == 0, ran.failure
+    folder = paths.logs / "reports/project"
+    told = json.loads((folder / "results/filtering_stats.json").read_text(encoding="utf-8"))
+    assert told == {"datasets/synthetic/filtered/filtering_stats.json": statistics}
+    assert (folder / "figures/filtering_stats.png").read_bytes().startswith(b"\x89PNG")
+    rows = {(name, file): count for name, file, count in ran.data["tables"]["datasets"]["rows"]}
+    assert rows["synthetic/raw", "instructions_final_full.json"] == 60
+    assert rows["synthetic/filtered", "instructions_filtered.json"] == statistics["kept"]
 
 
 def test_a_domain_made_of_the_rows_is_no_reason_to_reject_them(writing, paths):
