@@ -86,9 +86,14 @@ class Project:
     def train(self, model: str, preset: str = "balanced", promote: bool = False, **changes: Any) -> ModelCard:
         """Train a model (unified, qna, technical, a domain), wait for it, and return the card of its new version.
 
-        ``changes`` are the flags of ``ft train`` (epochs=1, batch_size=2, max_steps=20, method="dora" …). The gate decides whether it
-        goes live; ``promote`` overrules it.
+        ``changes`` are the flags of ``ft train`` (epochs=1, batch_size=2, max_steps=20, method="dora" …), without ``detach``. The gate
+        decides whether it goes live; ``promote`` overrules it.
         """
+        if changes.get("detach"):
+            raise UsageError(
+                "detach has no meaning here: train() returns the card of the version it has waited for.",
+                f"Leave it out, or start the run in a shell: `python main.py ft train {model} --detach`.",
+            )
         self._done(commands.train(Context(self.paths), model, preset=preset, promote=promote, **changes))
         store = Store(self.paths)
         return store.card(model, store.versions(model)[-1])

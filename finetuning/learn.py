@@ -10,6 +10,7 @@ from typing import Any
 from assistant.core.commands import Context
 from assistant.core.errors import UsageError
 from assistant.core.events import Event, Finished, Notice
+from assistant.core.files import sha256
 from assistant.core.paths import Paths, find
 from finetuning.data import domain, import_
 from finetuning.data.folder import manifest_of
@@ -78,11 +79,18 @@ def refuse_other(paths: Paths, name: str, path: Path) -> None:
     """A domain of that name that was made of another file is not replaced without a word."""
     manifest = manifest_of(paths.datasets / name)
     source = (manifest or {}).get("source") or {}
-    if manifest is not None and source.get("file") != path.name:
+    if manifest is not None and not _is_made_of(source, path):
         raise UsageError(
-            f"The domain {name} is there already, made of {source.get('file') or 'something else'}.",
+            f"The domain {name} is there already, made of {source.get('path') or source.get('file') or 'something else'}.",
             "Choose another name with --name, or replace it with `import --yes`.",
         )
+
+
+def _is_made_of(source: dict[str, Any], path: Path) -> bool:
+    """Whether a manifest's source is this file: at the same place, or with the same contents. One that names no place goes by its name."""
+    if "path" not in source:
+        return source.get("file") == path.name
+    return source["path"] == str(path.resolve()) or (path.is_file() and source.get("sha256") == sha256(path))
 
 
 def _latin(letter: str) -> str:

@@ -1,7 +1,6 @@
 """One command table for every door: the numbered menu, ``ft:`` in the chat, the shell, and the help."""
 
 import argparse
-import difflib
 import importlib
 import logging
 import shlex
@@ -12,9 +11,20 @@ from typing import Any, Literal, NoReturn, Protocol
 from assistant.core.errors import PZ2Error, UsageError, from_os_error
 from assistant.core.events import Event, Failed, Finished
 from assistant.core.paths import Paths
+from assistant.core.text import closest
 
-Kind = Literal["text", "int", "float", "flag"]
-_TYPES: dict[str, type] = {"text": str, "int": int, "float": float}
+Kind = Literal["text", "int", "float", "seed", "flag"]
+MOST_SEED = 2**32 - 1
+
+
+def checked_seed(value: int | str) -> int:
+    """A seed that every source of random numbers takes (numpy's is the narrowest: 32 bits); another one is a UsageError."""
+    if not str(value).isdecimal() or int(value) > MOST_SEED:
+        raise UsageError(f"The seed cannot be {value}.", f"Give a whole number from 0 to {MOST_SEED}.")
+    return int(value)
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {"text": str, "int": int, "float": float, "seed": checked_seed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,8 @@ class Param:
 
     A positional one stands by itself, any other as ``--name``. ``required`` ones are asked for in a terminal.
     ``rest`` takes everything that follows as one text; ``many`` takes several values. ``check`` is a ``package.module:function``
-    of the paths and the value that refuses a wrong one before anything is installed.
+    of the paths and the value that refuses a wrong one before anything is installed. ``keys`` is one that names the keys of a
+    parameter that takes KEY=VALUE, for advice when one of them is written as a flag.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Param:
     many: bool = False
     rest: bool = False
     check: str = ""
+    keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +114,8 @@ class Registry:
             if name == command.name or name in command.aliases:
                 return command
         known = [command.name for command in self.commands]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean `{near[0]}`?" if near else f"Known commands: {', '.join(known)}."
+        near = closest(name, known)
+        hint = f"Did you mean `{near}`?" if near else f"Known commands: {', '.join(known)}."
         raise UsageError(f"There is no command '{name}'.", hint)
 
     def menu(self) -> list[tuple[MenuItem, Command]]:
@@ -172,7 +184,13 @@ def parse(command: Command, words: Sequence[str], questions: Questions | None = 
     if command.params and command.params[0].rest:
         values = {command.params[0].name: " ".join(words)}
     else:
-        values = vars(_parser(command).parse_args(list(words)))
+        known, unknown = _parser(command).parse_known_args(list(words))
+        if unknown:
+            raise UsageError(
+                f"`{command.name}`: unrecognized arguments: {' '.join(unknown)}.",
+                _advice(command, words, unknown) or f"Usage: {usage(command)}",
+            )
+        values = vars(known)
     for param in command.params:
         if values.get(param.name) in (None, "", []) and param.required:
             if questions is None:
@@ -200,7 +218,7 @@ def usage(command: Command) -> str:
 
 def value_shown(param: Param) -> str:
     """What stands for a parameter's value in a usage line: its choices, N or X for a number, its name for a text."""
-    shown = "|".join(param.choices) or {"int": "N", "float": "X"}.get(param.kind, param.name.upper())
+    shown = "|".join(param.choices) or {"int": "N", "seed": "N", "float": "X"}.get(param.kind, param.name.upper())
     return f"{shown} …" if param.many else shown
 
 
@@ -220,6 +238,28 @@ def _ask(param: Param, questions: Questions) -> Any:
         return _TYPES[param.kind](text)
     except ValueError as error:
         raise UsageError(f"'{text}' is not a number.", f"{param.help} is a whole number or a decimal.") from error
+
+
+def _advice(command: Command, words: Sequence[str], unknown: Sequence[str]) -> str:
+    """What was probably meant by each flag that a command does not have; "" where nothing is near."""
+    flags = [param.name for param in command.params if not param.positional]
+    keys = {key: param.name for param in command.params if param.keys for key in _load(param.keys)()}
+    found = []
+    for word in unknown:
+        flag, _, value = word.partition("=")
+        near = _nearest(flag.lstrip("-").replace("-", "_"), [*flags, *keys]) if word.startswith("-") else None
+        if near in flags:
+            found.append(f"Did you mean --{near}?")
+        elif near:
+            after = next(iter(words[words.index(word) + 1 :]), "-")
+            found.append(f"Write `--{keys[near]} {near}={value or ('VALUE' if after.startswith('-') else after)}`.")
+    return " ".join(found)
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    """The known word that is spelt most like a name, else the first whose parts begin with its letters: lr is learning_rate."""
+    initials = (word for word in known if name == "".join(part[:1] for part in word.split("_")))
+    return closest(name, known) or next(initials, None)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -248,6 +288,6 @@ def _parser(command: Command) -> _Parser:
     return parser
 
 
-def _load(target: str) -> Callable[..., Iterator[Event]]:
+def _load(target: str) -> Callable[..., Any]:
     module, _, function = target.partition(":")
     return getattr(importlib.import_module(module), function)

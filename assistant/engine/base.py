@@ -1,5 +1,6 @@
 """The protocol both engines keep, the base model they share, and how one of them is chosen."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +15,16 @@ from assistant.core.settings import Settings
 from assistant.core.values import Adapter, Sampling, Token
 
 Stop = Callable[[], bool]
+# Of every weights file of a folder so many pieces of so many bytes are read for its checksum: the whole of it is gigabytes.
+SAMPLES, SAMPLE_BYTES = 64, 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base model: ``source`` is a folder or a Hugging Face id; ``gguf`` and ``tokenizer_json`` exist for the embedded one."""
+    """A base model: ``source`` is a folder or a Hugging Face id; ``gguf`` and ``tokenizer_json`` exist for the embedded one.
+
+    ``sha256`` is "" where it is not known, of an id; of a folder it stands for what `checksum` reads.
+    """
 
     name: str
     source: str
@@ -74,10 +80,34 @@ def base_of(settings: Settings, paths: Paths) -> Base:
                 f"The base folder {folder} holds no .safetensors file.",
                 "Give a folder in safetensors form; pickled weights are not loaded.",
             )
-        return Base(folder.name, str(folder))
+        return Base(folder.name, str(folder), checksum(folder))
     if settings.base.startswith((".", "/", "~")) or settings.base.count("/") > 1:
         raise ModelError(f"The base folder {settings.base} does not exist.", "Correct `base:` in model_config.yaml.")
     return Base(settings.base, settings.base)
+
+
+def checksum(folder: Path) -> str:
+    """The hash of a folder's configuration and of each weights file's name, size, header and samples; wherever the folder lies."""
+    digest = hashlib.sha256()
+    if (folder / "config.json").is_file():
+        digest.update((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            # 8 bytes of length, the header, the numbers.
+            header = min(int.from_bytes(file.read(8), "little"), size)
+            digest.update(file.read(header))
+            rest = max(0, size - header - SAMPLE_BYTES)
+            for sample in range(SAMPLES):
+                file.seek(header + rest * sample // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def fits(of: str, of_sha256: str, base: str, base_sha256: str) -> bool:
+    """Whether what was made with one base is for another: by checksum where it has one, else by name."""
+    return of_sha256 == base_sha256 if of_sha256 else of == base
 
 
 def engine_name(settings: Settings, base: Base) -> str:

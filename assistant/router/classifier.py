@@ -15,7 +15,7 @@ from assistant.core import files
 from assistant.core.errors import DataError, ModelError
 from assistant.core.store import Store
 from assistant.core.values import CATEGORIES, Judgement, Message
-from assistant.engine.base import Engine
+from assistant.engine.base import Engine, fits
 
 MODEL = "classifier"
 FILE = "probe.json"
@@ -121,8 +121,3 @@ def dot(row: Sequence[float], state: Sequence[float]) -> float:
     """What a row of weights, the bias last, makes of a state."""
     # map ends with the shorter one, before the bias.
     return sum(map(operator.mul, row, state)) + row[-1]
-
-
-def fits(of: str, of_sha256: str, base: str, base_sha256: str) -> bool:
-    """Whether a probe of one base reads another's states: by checksum where there is one, else by name."""
-    return of_sha256 == base_sha256 if base_sha256 or of_sha256 else of == base

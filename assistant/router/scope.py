@@ -11,7 +11,8 @@ from pathlib import Path
 
 from assistant.core import files
 from assistant.core.errors import DataError, ModelError
-from assistant.router.classifier import Weights, dot, fits, weights
+from assistant.engine.base import fits
+from assistant.router.classifier import Weights, dot, weights
 
 FILE = "scope.json"
 

@@ -185,6 +185,7 @@ def ft_help(registry: Registry) -> str:
     lines += [f"  {item.number:>2}  {item.label}" for item, _ in registry.menu()]
     lines += [
         "   0  Back",
+        "A number takes flags behind it, as `8 --preset fast`.",
         "",
         "--root DIR and --json stand before or after a command.",
         "Exit status: 0 done, 1 a check said no, 2 wrong usage, 130 interrupted.",

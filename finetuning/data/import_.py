@@ -289,6 +289,7 @@ def _manifest(
         "seed": seed,
         "source": {
             "file": file.name,
+            "path": str(file.resolve()),
             "bytes": file.stat().st_size if file.is_file() else None,
             "sha256": sha256(file) if file.is_file() else None,
             "kind": source.kind,

@@ -11,7 +11,6 @@ from assistant.core.errors import DataError
 from assistant.core.events import Event, Lines, Progress, Report, Step, Table
 from assistant.core.facts import recall
 from assistant.core.paths import Paths
-from assistant.core.prompts import system_prompt
 from assistant.core.store import Store
 from assistant.core.values import Message, Sampling
 from assistant.engine import base as engines
@@ -137,7 +136,7 @@ def _prompt(bench: Bench, system: System, question: str) -> list[int]:
     if system.form == "plain":
         # The text alone, as a pre-trained model would go on with it; without the end of a turn.
         return bench.engine.format.encode_answer(f"{question}\n")[:-1]
-    return bench.engine.format.encode([Message("system", system_prompt(system.subject.model)), Message("user", question)])
+    return bench.engine.format.encode([Message("system", system.subject.prompt), Message("user", question)])
 
 
 def _line(name: tuple[str, str], rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from assistant.core import files, settings
 from assistant.core.events import Event, Notice
 from assistant.core.paths import Paths, find, prepare
@@ -34,7 +36,8 @@ def at(paths: Paths, model: str | None, output: Path) -> Paths:
         _link(paths.datasets, other.datasets)
     prepare(other)
     folder = find(model, paths)
-    files.write_text(other.models / "settings.yaml", f"base: {folder if folder.is_dir() else model}\n")
+    base = str(folder) if folder.is_dir() else model
+    files.write_text(other.models / "settings.yaml", yaml.safe_dump({"base": base}, allow_unicode=True))
     return other
 
 

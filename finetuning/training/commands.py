@@ -4,8 +4,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from assistant.core.commands import Context
-from assistant.core.errors import TrainingError
+from assistant.core.commands import Context, checked_seed
+from assistant.core.errors import TrainingError, UsageError
 from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step, Switched, Table
 from assistant.core.paths import Paths
 from assistant.core.store import Store
@@ -28,10 +28,16 @@ def train(
     processes: int | None = None,
     accelerate_config: str | None = None,
     report_to: Sequence[str] | None = None,
+    judge: str | None = None,
     **changes: Any,
 ) -> Iterator[Event]:
     """Plan, check, start, and follow a training. It lives on when the window is closed. Classifier and reward model are fitted here."""
     paths = context.paths
+    seed = None if seed is None else checked_seed(seed)
+    if judge:
+        asked = (preset != "balanced", seed is not None, promote, detach, set, processes, accelerate_config, report_to, *changes.values())
+        yield from _judged(context, model, judge, any(asked))
+        return
     if model == "classifier":
         others = {"set": set, "processes": processes, "accelerate_config": accelerate_config, "report_to": report_to}
         yield from _classifier(context, preset, promote, seed=seed, detach=detach, **others, **changes)
@@ -44,9 +50,11 @@ def train(
     trackers_asked = trackers.check(report_to or ())
     # A flag that was not given leaves the preset as it is.
     changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ())
+    if changes.get("method") == PREFERENCE:
+        raise UsageError(f"{PREFERENCE} learns from pairs of answers, which `train` does not read.", f"Use `prefer {model}`.")
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
-    yield from preflight.look(paths, model, preset, seed, changes, found)
+    yield from preflight.look(paths, model, preset, seed, changes, found, processes=together[0])
     yield from begun(context, found, promote, detach, together, trackers_asked)
 
 
@@ -65,12 +73,13 @@ def prefer(
 ) -> Iterator[Event]:
     """Train a version of ours further on preference pairs (DPO): planned, started, followed and proved like any other run."""
     paths = context.paths
+    seed = plan.SEED if seed is None else checked_seed(seed)
     plan.check_model(paths, model)
     trackers_asked = trackers.check(report_to or ())
     changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ()) | {"method": PREFERENCE}
     begins, digest = beginning(paths, model, version)
     yield Step(f"Gathering preference pairs for {model}")
-    gathered = preferences.gather(paths, model, pairs or (), plan.SEED if seed is None else seed)
+    gathered = preferences.gather(paths, model, pairs or (), seed)
     found = preflight.Look()
     yield Step(f"Checking what preferring ({preset}) needs")
     yield from preflight.look(paths, model, preset, seed, changes, found, preflight.Beginning(begins, digest, gathered))
@@ -144,6 +153,17 @@ def _reward(context: Context, preset: str, promote: bool, **others: Any) -> Iter
     from finetuning.training import reward
 
     yield from reward.train(context, promote, preset=None if preset == "balanced" else preset, **others)
+
+
+def _judged(context: Context, model: str, file: str, more: bool) -> Iterator[Event]:
+    from finetuning.training import ordering
+
+    if model != "reward" or more:
+        raise UsageError(
+            "--judge trains nothing: it judges the reward model, and no other flag has a meaning with it.",
+            "Write `train reward --judge FILE`.",
+        )
+    yield from ordering.run(context, file)
 
 
 def _launched(context: Context, run: Run, detach: bool) -> Iterator[Event]:

@@ -18,6 +18,7 @@ from assistant.core.store import Store
 from assistant.core.values import Adapter, ModelCard
 from assistant.engine import base as engines
 from assistant.engine.base import Base
+from assistant.router import scope
 
 QUESTIONS = ("Hello, who are you?", "What is the capital of France?", "How do I draw a line?", "I feel sad today.")
 # How far the likeliest first tokens may move, in log-probability, as the mean over the questions: 16 and 8 bits round otherwise.
@@ -25,6 +26,8 @@ QUESTIONS = ("Hello, who are you?", "What is the capital of France?", "How do I 
 CLOSE = 0.3
 # What only the trial of a GGUF file needs beside it.
 TRIAL_FILES = "tokenizer"
+# What an exported version has no part of: who answers is decided in the chat.
+UNSCOPED = "It answers everything itself, also what it was not trained on; in PZ2 the base answers that."
 # Of the embedded base, whose folder nobody else has.
 PUBLIC_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -126,6 +129,7 @@ def _describe(source: Source, part: Path, form: str) -> None:
         "",
         f"Trained by PZ2 with {card.method} on {card.base} from the dataset {card.dataset} ({card.steps} steps, {card.created}).",
         uses[form],
+        *([UNSCOPED] if (source.folder / scope.FILE).is_file() else []),
         "A conversation begins with this system prompt (the chat template adds it when there is none and the base knows such prompts):",
         "",
         f"> {source.system}",

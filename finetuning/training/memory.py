@@ -12,6 +12,7 @@ import psutil
 from assistant.core.paths import Paths
 from assistant.engine import base as engines
 from assistant.engine.base import Base
+from finetuning.training import hub
 from finetuning.training.recipe import LORA, Recipe
 
 # Fitted to what benchmarks/memory.py measures (docs/LOG.md): to be never under what was taken, and at most 15% over it.
@@ -35,6 +36,9 @@ BELOW_BYTES = 600_000_000
 SCATTERED = 1.45
 # Inputs of a layer up to this width are whitened (whitened.py): a matrix of that size each.
 WIDEST = 2048
+# Bytes a parameter of a quantised base on a GPU, its embeddings in half precision aside. Computed from the formats and not measured:
+# nf4 with constants that are quantised as well is 4.13 bits (QLoRA, arXiv 2305.14314, section 3), int8 is 8, and some layers stay whole.
+GPU_WEIGHT = {"qlora": 0.6, "lora_8bit": 1.1}
 # Logits of one chunk of the loss, several times over (loss.py); of all trained tokens where the output layer is trained as well.
 LOGIT_BYTES, LOSS_TOKENS = 14, 256
 
@@ -73,6 +77,14 @@ class Batch:
     trained: int
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a run is trained: on GPUs, one for each process, or on a CPU, whose memory all processes share."""
+
+    gpu: bool = False
+    processes: int = 1
+
+
 METHODS = {
     "lora": Method(9.6, 2.0),
     "dora": Method(20.0, 2.0),
@@ -90,7 +102,7 @@ def shape(base: Base, paths: Paths, parameters: int) -> Shape:
     """The shape of a base from its config.json; where that is not here, of a usual network with so many parameters."""
     if base.gguf is not None:
         return EMBEDDED
-    document = _config(base, paths)
+    document = _config(base)
     if document is None:
         return _usual(parameters)
     text = document.get("text_config") or document
@@ -132,14 +144,27 @@ def distinct(batches: Iterable[Batch]) -> list[Batch]:
     return list(found.values())
 
 
-def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int, tokens: int = 0) -> int:
-    """The most memory a run takes with these batches; ``at_once`` is the limit of a part in tokens, 0 for none.
+def peak_bytes(shape: Shape, recipe: Recipe, batches: Sequence[Batch], at_once: int, tokens: int = 0, machine: Machine = Machine()) -> int:
+    """The most memory a run takes with these batches, of several GPUs each one; ``at_once`` is the limit of a part in tokens, 0 for none.
 
-    Batches of preference pairs are never divided. ``tokens`` are those of all rows, whose states below the first adapter are kept.
+    Batches that are never divided are computed whole, whatever the limit. ``tokens`` are those of all rows, whose states below the first
+    adapter are kept. Every process has libraries, weights and kept states of its own.
     """
-    at_once = 0 if recipe.prefers else at_once
-    largest = max(part_bytes(shape, recipe, part(batch, at_once)) for batch in batches)
-    return round(LIBRARIES_BYTES + WIDTHS_BYTES + MARGIN * (fixed_bytes(shape, recipe) + largest + below_bytes(shape, recipe, tokens)))
+    at_once = at_once if _divides(recipe, machine) else 0
+    largest = max(part_bytes(shape, recipe, part(_share(batch, machine), at_once)) for batch in batches)
+    kept = fixed_bytes(shape, recipe, machine.gpu) + below_bytes(shape, recipe, tokens)
+    return round(LIBRARIES_BYTES + WIDTHS_BYTES + MARGIN * (kept + largest)) * (1 if machine.gpu else machine.processes)
+
+
+def _divides(recipe: Recipe, machine: Machine) -> bool:
+    """Whether batches are computed in parts: not those of preference pairs, nor where several processes divide them."""
+    return not recipe.prefers and machine.processes == 1
+
+
+def _share(batch: Batch, machine: Machine) -> Batch:
+    """What the first of the processes has of a batch, with its longest row."""
+    rows = -(-batch.rows // machine.processes)
+    return Batch(rows, batch.width, -(-batch.trained * rows // batch.rows))
 
 
 def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
@@ -149,9 +174,17 @@ def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
     return round(SCATTERED * min(BELOW_BYTES, tokens * shape.hidden * 2)) if keeps else 0
 
 
-def fixed_bytes(shape: Shape, recipe: Recipe) -> float:
+def fixed_bytes(shape: Shape, recipe: Recipe, gpu: bool = False) -> float:
     """Weights, and what is trained with its gradient and the optimizer's two moments."""
-    return METHODS[recipe.method].weight * shape.parameters + 16 * trained(shape, recipe) + _whitened_bytes(shape, recipe)
+    return _weight_bytes(shape, recipe, gpu) + 16 * trained(shape, recipe) + _whitened_bytes(shape, recipe)
+
+
+def _weight_bytes(shape: Shape, recipe: Recipe, gpu: bool) -> float:
+    """The base's weights: as measured on a CPU; quantised ones on a GPU as their formats say, which is not measured."""
+    if not gpu or recipe.method not in GPU_WEIGHT:
+        return METHODS[recipe.method].weight * shape.parameters
+    embeddings = min(shape.vocabulary * shape.hidden, shape.parameters)
+    return GPU_WEIGHT[recipe.method] * (shape.parameters - embeddings) + 2 * embeddings
 
 
 def _whitened_bytes(shape: Shape, recipe: Recipe) -> float:
@@ -223,17 +256,25 @@ def rows_at_once(rows: int, width: int, at_once: int) -> int:
     return -(-rows // count)
 
 
-def fitted(shape: Shape, recipe: Recipe, batches: Sequence[Batch], free: int, at_once: int, tokens: int = 0) -> tuple[Recipe, int] | None:
+def fitted(
+    shape: Shape,
+    recipe: Recipe,
+    batches: Sequence[Batch],
+    free: int,
+    at_once: int,
+    tokens: int = 0,
+    machine: Machine = Machine(),
+) -> tuple[Recipe, int] | None:
     """The recipe that fits into so many bytes: in smaller parts, else with activations computed twice; with its need."""
-    longest = max(batch.width for batch in batches)
+    longest, divides = max(batch.width for batch in batches), _divides(recipe, machine)
     for twice in sorted({recipe.gradient_checkpointing, True}):
         limit = at_once or max(batch.rows * batch.width for batch in batches)
         while True:
-            changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=0 if recipe.prefers else limit)
-            need = peak_bytes(shape, changed, batches, limit, tokens)
+            changed = replace(recipe, gradient_checkpointing=twice, tokens_at_once=limit if divides else 0)
+            need = peak_bytes(shape, changed, batches, limit, tokens, machine)
             if need <= free:
                 return changed, need
-            if limit <= longest or recipe.prefers:
+            if limit <= longest or not divides:
                 break
             limit = max(longest, limit // 2)
     return None
@@ -270,15 +311,10 @@ def _usual(parameters: int) -> Shape:
     return Shape(parameters, max(1, round(hidden / 128)), hidden, round(2.7 * hidden), hidden // 64, 128_000)
 
 
-def _config(base: Base, paths: Paths) -> dict[str, Any] | None:
-    path = Path(base.source) / "config.json"
-    if not path.is_file():
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(base.source, "config.json") if base.source.count("/") <= 1 else None
-        path = Path(found) if isinstance(found, str) else path
+def _config(base: Base) -> dict[str, Any] | None:
+    folder = Path(base.source) if Path(base.source).is_dir() else hub.snapshot(base.source)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else None
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

@@ -14,6 +14,7 @@ from assistant.core.paths import Paths
 from assistant.core.store import check_name
 from assistant.core.text import meant
 from assistant.engine.base import Base
+from finetuning.training import hub
 from finetuning.training.recipe import LARGE_PARAMETERS, Recipe, Scale
 
 SEED = 42
@@ -145,12 +146,14 @@ def to_json(plan: TrainingPlan) -> dict[str, Any]:
 
 
 def parameters(base: Base) -> int:
-    """How many parameters a base has: counted in its weights where they are here, else read from its name; 0 when unknown."""
+    """How many parameters a base has: counted in its weights where they are on this machine, else read from its name; 0 when unknown."""
     if base.gguf is not None:
         return EMBEDDED_PARAMETERS
-    folder = Path(base.source)
-    if folder.is_dir():
-        return sum(_tensors(path) for path in folder.glob("*.safetensors"))
+    named = Path(base.source)
+    folder = named if named.is_dir() else hub.snapshot(base.source)
+    counted = sum(map(_tensors, hub.weights(folder))) if folder else 0
+    if counted or folder == named:
+        return counted
     match = re.search(r"(\d+(?:\.\d+)?)\s*([BM])\b", base.source, re.IGNORECASE)
     return int(float(match[1]) * (1e9 if match[2] in "Bb" else 1e6)) if match else 0
 
@@ -181,7 +184,9 @@ def _tensors(path: Path) -> int:
     """The numbers stored in a safetensors file, from its header (8 bytes of length, then JSON)."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            # Of another kind of file the length is any number.
+            header = json.loads(file.read(min(length, path.stat().st_size)))
     except (ValueError, OSError) as error:
         raise ModelError(f"{path} is not a safetensors file.", "Download or convert the base again.") from error
     total = 0

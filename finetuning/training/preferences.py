@@ -10,7 +10,7 @@ from typing import Any
 
 from assistant.core import files
 from assistant.core.errors import DataError
-from assistant.core.paths import Paths
+from assistant.core.paths import Paths, find
 from assistant.core.preferences import picks_file
 from assistant.core.prompts import ChatFormat, system_prompt
 from assistant.core.values import Message
@@ -18,7 +18,7 @@ from finetuning.synthetic import pairs as pairing
 from finetuning.synthetic.pairs import Pair
 from finetuning.training import plan as plans
 from finetuning.training.plan import DatasetFile
-from finetuning.training.rows import BYTES_A_TOKEN, FAULTS_NAMED, Encoded, Row
+from finetuning.training.rows import FAULTS_NAMED, Encoded, Row, about_tokens
 
 PICKS, SYNTHETIC, CURATED = "picks", "synthetic", "curated"
 # Curated pairs, where no others were asked for: as many as the published pipeline has.
@@ -37,22 +37,21 @@ class Gathered:
 
 
 def gather(paths: Paths, model: str, wanted: Sequence[str], seed: int) -> Gathered:
-    """Collect the pairs of the named sources (none: your picks and synthetic pairs, or curated ones where there are neither).
+    """Collect the pairs of the named sources (none: your picks and synthetic pairs, or curated ones where there is no pair of either).
 
     They are divided by their questions, a fifth to judge, and written where their content names them: the same pairs are the same
     files, and a run that is resumed later finds its own.
     """
-    names = list(wanted) or [name for name in (PICKS, SYNTHETIC) if _file(paths, name).is_file()] or [CURATED]
+    sources = {name: _of(paths, model, name, seed) for name in wanted} or _usual(paths) or {CURATED: _of(paths, model, CURATED, seed)}
     counts: dict[str, int] = {}
     found: list[Pair] = []
-    for name in names:
-        pairs = [_with_system(pair, model) for pair in _of(paths, model, name, seed)]
+    for name, pairs in sources.items():
         counts[name] = len(pairs)
-        found += pairs
+        found += [_with_system(pair, model) for pair in pairs]
     questions = list(dict.fromkeys(pair.prompt for pair in found))
     if len(questions) < 2:
         raise DataError(
-            f"Preferences need pairs of at least two questions; there is {len(questions)} ({', '.join(names)}).",
+            f"Preferences need pairs of at least two questions; there is {len(questions)} ({', '.join(sources)}).",
             "Pick answers (`compare --blind`, `good:`, `bad:`), or name a file of pairs with --pairs FILE.",
         )
     random.Random(f"{seed}/preferences").shuffle(questions)
@@ -80,8 +79,8 @@ def estimated(path: Path, model: str, max_length: int) -> Encoded:
     """Pairs of about the right lengths, for a base whose tokenizer needs transformers."""
     rows = []
     for pair in load(path):
-        prompt = min(max_length - 1, sum(len(message.content.encode()) // BYTES_A_TOKEN + 5 for message in pair.prompt))
-        chosen, rejected = (min(len(text.encode()) // BYTES_A_TOKEN + 2, max_length - prompt) for text in (pair.chosen, pair.rejected))
+        prompt = min(max_length - 1, sum(about_tokens(message.content) + 5 for message in pair.prompt))
+        chosen, rejected = (min(about_tokens(text) + 2, max_length - prompt) for text in (pair.chosen, pair.rejected))
         rows.append(Row((0,) * (prompt + chosen), prompt, (0,) * rejected))
     return Encoded(tuple(rows))
 
@@ -110,6 +109,12 @@ def weights(folder: Path) -> str:
     return files.sha256(path) if path.is_file() else ""
 
 
+def _usual(paths: Paths) -> dict[str, list[Pair]]:
+    """Your picks and the synthetic pairs, where there are any."""
+    there = {name: path for name in (PICKS, SYNTHETIC) if (path := _file(paths, name)).is_file()}
+    return {name: pairs for name, path in there.items() if (pairs := load(path))}
+
+
 def _of(paths: Paths, model: str, name: str, seed: int) -> list[Pair]:
     if name == CURATED:
         _, train, _ = plans.sources(paths, model)
@@ -124,7 +129,7 @@ def _of(paths: Paths, model: str, name: str, seed: int) -> list[Pair]:
 
 def _file(paths: Paths, name: str) -> Path:
     known = {PICKS: picks_file(paths), SYNTHETIC: paths.datasets / "synthetic" / "preference" / "dpo_data.json"}
-    return known.get(name, Path(name).expanduser())
+    return known.get(name) or find(name, paths)
 
 
 def _rows(path: Path) -> Iterable[Any]:

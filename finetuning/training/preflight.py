@@ -15,10 +15,10 @@ from assistant.core.paths import Paths
 from assistant.core.prompts import ChatML
 from assistant.engine import base as engines
 from assistant.engine.base import Base
-from finetuning.training import hardware, memory, packing, preferences, replay, rows, runs
+from finetuning.training import hardware, hub, memory, packing, preferences, replay, rows, runs
 from finetuning.training import plan as plans
 from finetuning.training import recipe as recipes
-from finetuning.training.memory import EMBEDDED, Shape
+from finetuning.training.memory import Machine, Shape
 from finetuning.training.order import batches
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.preferences import Gathered
@@ -59,8 +59,9 @@ def look(
     changes: dict[str, Any],
     found: Look,
     beginning: Beginning | None = None,
+    processes: int = 1,
 ) -> Iterator[Checked]:
-    """Every check as a line, all problems at once; ``found.plan`` is set when all are well."""
+    """Every check as a line, all problems at once; ``found.plan`` is set when all are well. ``processes`` is 0 where a file says it."""
     lines = _Lines()
     yield from lines.show(_packages())
     settings = configuration.load(paths)
@@ -84,10 +85,11 @@ def look(
     if line:
         yield from lines.show(line)
     if encoded and base:
-        recipe, line = _memory(memory.shape(base, paths, parameters), recipe, encoded)
+        order = _batches(recipe, encoded, seed)
+        recipe, line = _memory(memory.shape(base, paths, parameters), recipe, encoded, order, processes)
         yield from lines.show(line)
         yield from lines.show(_disk(paths, base, recipe))
-        yield from lines.show(_time(paths, base, parameters, recipe, encoded))
+        yield from lines.show(_time(paths, base, parameters, recipe, order))
     yield from lines.show(_alone(paths))
     found.failed = lines.failed
     if base and data and not lines.failed:
@@ -119,10 +121,42 @@ def _packages() -> Checked:
 def _base(settings: configuration.Settings, paths: Paths) -> tuple[Base | None, Checked]:
     try:
         base = engines.base_of(settings, paths)
+        parameters = plans.parameters(base)
     except PZ2Error as error:
         return None, Checked("base", False, f"{error.what} {error.fix}")
+    if fault := _out_of_reach(base, parameters):
+        return None, Checked("base", False, fault)
     checksum = f", checksum {base.sha256[:12]}…" if base.sha256 else ""
-    return base, Checked("base", True, f"{base.name}, {plans.parameters(base) / 1e6:,.0f} million parameters{checksum}")
+    detail = f"{base.name}, {parameters / 1e6:,.0f} million parameters{checksum}"
+    if not _is_here(base):
+        detail += (
+            "; not in the local Hugging Face cache, so it is fetched from huggingface.co first (how much that is cannot be known here)"
+        )
+    return base, Checked("base", True, detail)
+
+
+def _out_of_reach(base: Base, parameters: int) -> str:
+    """Why a base cannot be trained on, and what to do; "" where nothing is known against it."""
+    if Path(base.source).is_dir():
+        return "" if parameters else f"{base.source} lacks files that {hub.INDEX} names. Copy the folder again."
+    if not engines.installed("huggingface_hub"):
+        # The line of the packages says so.
+        return ""
+    if not hub.is_id(base.source):
+        return f"{base.source} is neither a folder nor a Hugging Face id (OWNER/NAME). Correct `base:` in model_config.yaml."
+    if _is_here(base):
+        return ""
+    missing = f"The weights of {base.source} are not in the local Hugging Face cache"
+    fetch = f"`hf download {base.source}` fetches them, if that name is right (`base:` in model_config.yaml)."
+    if hub.is_offline():
+        return f"{missing}, and HF_HUB_OFFLINE is set. Without it {fetch}"
+    return "" if parameters else f"{missing}, and the name does not say how many parameters there are. {fetch}"
+
+
+def _is_here(base: Base) -> bool:
+    """Whether the weights are on this machine."""
+    folder = Path(base.source) if Path(base.source).is_dir() else hub.snapshot(base.source)
+    return folder is not None and (base.gguf is not None or bool(hub.weights(folder)))
 
 
 def _dataset(paths: Paths, model: str) -> tuple[Any, Checked]:
@@ -195,33 +229,38 @@ def _replay(paths: Paths, recipe: Recipe, encoded: Encoded | None) -> tuple[Enco
     return replace(encoded, rows=encoded.rows + more), Checked("replay", True, detail)
 
 
-def _batches(recipe: Recipe, encoded: Encoded) -> list[list[tuple[int, int]]]:
-    """Every batch of the run as the tokens and trained tokens of its rows."""
+def _batches(recipe: Recipe, encoded: Encoded, seed: int) -> list[list[tuple[int, int]]]:
+    """Every batch of the run as the tokens and trained tokens of its rows, in the order that the trainer takes."""
     sizes = [(row.tokens, row.trained) for row in encoded.rows]
     most = recipe.max_steps * recipe.accumulation
     if recipe.packing:
         # Packed rows fill a sequence up to the limit.
-        order = packing.batches([length for length, _ in sizes], recipe.max_length, recipe.batch_size, recipe.epochs, 0, most)
+        order = packing.batches([length for length, _ in sizes], recipe.max_length, recipe.batch_size, recipe.epochs, seed, most)
         full = [(recipe.max_length, recipe.max_length * encoded.trained // encoded.tokens)] * recipe.batch_size
         return [full for _ in order]
-    order = batches([length for length, _ in sizes], recipe.batch_size, recipe.epochs, 0, most)
+    order = batches([length for length, _ in sizes], recipe.batch_size, recipe.epochs, seed, most)
     return [[sizes[row] for row in batch] for batch in order]
 
 
-def _memory(shape: Shape, recipe: Recipe, encoded: Encoded) -> tuple[Recipe, Checked]:
+def _memory(
+    shape: Shape, recipe: Recipe, encoded: Encoded, order: list[list[tuple[int, int]]], processes: int = 1
+) -> tuple[Recipe, Checked]:
     """What is needed beside what is free; where that is too little, the recipe in smaller parts or with activations computed twice."""
     gpu = memory.free_gpu_bytes()
     free = memory.free_bytes() if gpu is None else gpu
     at_once = recipe.tokens_at_once or (memory.CPU_TOKENS if gpu is None else 0)
-    order = memory.distinct(memory.batch_of(batch) for batch in _batches(recipe, encoded))
-    needed = memory.peak_bytes(shape, recipe, order, at_once, encoded.tokens)
+    sizes = memory.distinct(memory.batch_of(batch) for batch in order)
+    machine = Machine(gpu is not None, max(1, processes))
+    needed = memory.peak_bytes(shape, recipe, sizes, at_once, encoded.tokens, machine)
     place = "free" if gpu is None else "free on the GPU"
-    detail = f"about {needed // 1_000_000:,} MB needed, {free // 1_000_000:,} MB {place}"
+    by = "" if processes == 1 else " by each process" if machine.gpu or not processes else f" by {processes} processes"
+    detail = f"about {needed // 1_000_000:,} MB needed{by}, {free // 1_000_000:,} MB {place}"
     if needed <= free:
         return recipe, Checked("memory", True, detail)
-    found = memory.fitted(shape, recipe, order, free, at_once, encoded.tokens)
+    found = memory.fitted(shape, recipe, sizes, free, at_once, encoded.tokens, machine)
     if found is None:
-        least = " Close programs, or use a smaller --max_length" + ("." if recipe.method == "lora" else " or --method lora.")
+        fewer = "" if machine.gpu or machine.processes == 1 else ", fewer --processes"
+        least = f" Close programs, or use a smaller --max_length{fewer}" + ("." if recipe.method == "lora" else " or --method lora.")
         return recipe, Checked("memory", False, f"{detail}, and smaller parts do not help.{least}")
     smaller, needed = found
     how = [f"batches in parts of at most {smaller.tokens_at_once:,} tokens"] if smaller.tokens_at_once else []
@@ -246,15 +285,15 @@ def _disk(paths: Paths, base: Base, recipe: Recipe) -> Checked:
     return Checked("disk", True, detail)
 
 
-def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, encoded: Encoded) -> Checked:
-    order = _batches(recipe, encoded)
+def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, order: list[list[tuple[int, int]]]) -> Checked:
     tokens = sum(length for batch in order for length, _ in batch)
     steps = -(-len(order) // recipe.accumulation)
     measured = _last_speed(paths, base, recipe)
-    expected = SPEED / (parameters or EMBEDDED.parameters) * (PAIRS if recipe.prefers else 1)
+    expected = SPEED / parameters * (PAIRS if recipe.prefers else 1)
     minutes = max(1, round(tokens / (measured or expected) / 60))
     source = "if it is as fast as the last run here" if measured else "on 2 idle cores"
-    return Checked("time", True, f"{steps:,} steps, {tokens:,} tokens: about {minutes} min {source}; measured in the first steps")
+    detail = f"{steps:,} steps, {tokens:,} tokens: about {minutes} min {source}; measured in the first steps. The proof comes after that"
+    return Checked("time", True, detail)
 
 
 def _last_speed(paths: Paths, base: Base, recipe: Recipe) -> float | None:

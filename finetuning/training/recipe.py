@@ -124,6 +124,11 @@ def recipe(paths: Paths, preset: str, scale: Scale, changes: Mapping[str, Any] |
     return changed
 
 
+def names() -> list[str]:
+    """The fields of a recipe: what `--set` takes."""
+    return [item.name for item in fields(Recipe)]
+
+
 def assignments(words: Sequence[str]) -> dict[str, Any]:
     """Fields from words like ``lora_alpha=32`` or ``packing=true``; a word without a value is a UsageError."""
     found: dict[str, Any] = {}
@@ -209,8 +214,10 @@ def _conflicts(value: Recipe) -> list[str]:
 
 
 def _out_of_range(value: Recipe, where: str) -> list[str]:
+    instead = "it is what `prefer` does; " if value.prefers else ""
     checks = [
-        (value.method in (*METHODS, PREFERENCE), "method", f"use one of {', '.join(METHODS)}."),
+        # `prefer` alone chooses it, for its own run.
+        (value.method in METHODS or (value.prefers and not where), "method", f"{instead}use one of {', '.join(METHODS)}."),
         (value.schedule in SCHEDULES, "schedule", f"use one of {', '.join(SCHEDULES)}."),
         (0 < value.share <= 1, "share", "above 0, at most 1."),
         (0 < value.exposures <= 1000, "exposures", "above 0, at most 1000."),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -24,8 +25,8 @@ from finetuning.training.work import Work
 # Of its own questions, of the dataset's others and of general prompts at most so many are read. With a thousand of its own and of general
 # ones more general questions were taken for its own (docs/LOG.md). That share of each is not fitted on: its own set the threshold.
 OWN, GENERAL, HELD = 1500, 4000, 0.2
-# Of the version's own questions so many shall be within: the base answers the others, which it seldom knows.
-WITHIN = 0.95
+# Of the version's own questions at least so many are within: the base answers the others, which it seldom knows.
+WITHIN = 0.90
 # Fewer questions or prompts tell nothing apart.
 FEWEST = 40
 
@@ -59,23 +60,28 @@ def make(work: Work) -> None:
         return
     outer = torch.cat([states[len(own) :], known])
     order = torch.tensor(draw.sample(range(len(outer)), len(outer)))
-    found, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
-    files.write_json(target, {**asdict(found), "outside": round(outside, 4)})
-    told = f"its border leaves {WITHIN:.0%} of its own questions within, and {outside:.0%} of the others outside that it was not fitted on"
+    found, within, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
+    files.write_json(target, {**asdict(found), "within": round(within, 4), "outside": round(outside, 4)})
+    told = f"of questions it was not fitted on, {within:.0%} of its own lie within its border, and {outside:.0%} of the others outside"
     work.say(Checked("scope", True, told))
 
 
-def fit(own: torch.Tensor, others: torch.Tensor, base: str, base_sha256: str) -> tuple[scope.Scope, float]:
-    """The scope of states (questions, width) of length 1, and the share of held-back others outside. The last of each are held back."""
+def fit(own: torch.Tensor, others: torch.Tensor, base: str, base_sha256: str) -> tuple[scope.Scope, float, float]:
+    """The scope of states (questions, width) of length 1, and of those held back (the last) the own within and the others outside.
+
+    The border is where these two shares together are largest (Youden's index; Youden 1950), with ``WITHIN`` of the own or more within.
+    """
     kept, held = own[: -int(len(own) * HELD)], own[-int(len(own) * HELD) :]
     others_kept, others_held = others[: -int(len(others) * HELD)], others[-int(len(others) * HELD) :]
     labels = torch.cat([torch.ones(len(kept), dtype=torch.long), torch.zeros(len(others_kept), dtype=torch.long)])
     hidden, (no, yes) = probe.network(torch.cat([kept, others_kept]), labels, 2)
     made = scope.Scope(base, base_sha256, hidden, tuple(one - other for one, other in zip(yes, no, strict=True)), 0.0)
-    shares = sorted(made.share(state) for state in held.tolist())
+    inner, outer = (sorted(made.share(state) for state in part.tolist()) for part in (held, others_held))
     # Cut, not rounded, so that the question that sets it is within.
-    made = replace(made, threshold=math.floor(shares[int(len(shares) * (1 - WITHIN))] * 1e6) / 1e6)
-    return made, sum(not made.covers(state) for state in others_held.tolist()) / len(others_held)
+    borders = [math.floor(share * 1e6) / 1e6 for share in inner[: int(len(inner) * (1 - WITHIN)) + 1]]
+    shares = [(1 - bisect_left(inner, border) / len(inner), bisect_left(outer, border) / len(outer)) for border in borders]
+    best = max(range(len(borders)), key=lambda place: sum(shares[place]))
+    return replace(made, threshold=borders[best]), *shares[best]
 
 
 def _general(work: Work, texts: Sequence[str]) -> torch.Tensor | None:

@@ -46,6 +46,7 @@ def test_what_is_wrong_is_raised_with_what_to_do(project, tmp_path):
         lambda: project.load("nobody"),
         lambda: project.load("law"),
         lambda: project.train("nobody"),
+        lambda: project.train("unified", seed=-1),
     ):
         with pytest.raises(PZ2Error) as error:
             wrong()
@@ -62,6 +63,13 @@ def test_a_training_that_cannot_start_says_what_stands_against_it(project, monke
     monkeypatch.setattr(commands, "train", refused)
     with pytest.raises(TrainingError, match="memory: 9 GB needed"):
         project.train("unified")
+
+
+def test_a_training_is_always_waited_for(project, monkeypatch):
+    monkeypatch.setattr(commands, "train", lambda *words, **flags: pytest.fail("a training was begun"))
+    with pytest.raises(UsageError, match="detach has no meaning") as error:
+        project.train("unified", detach=True)
+    assert "ft train unified --detach" in error.value.fix
 
 
 def test_a_model_answers_each_question_by_itself(project, monkeypatch):

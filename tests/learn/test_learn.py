@@ -1,6 +1,7 @@
 import pytest
 from data_room import rows_of, run_in
 
+from assistant.core import files
 from assistant.core.errors import UsageError
 from assistant.core.events import Notice
 from assistant.core.paths import PROJECT
@@ -59,7 +60,31 @@ def test_the_same_file_again_replaces_its_own_domain_and_no_other(paths, trained
     other = tmp_path / "law.csv"
     other.write_text("question,answer\nWho?,I.\n", encoding="utf-8")
     ran = run_in(paths, "learn", other)
-    assert ran.status == 2 and "made of korean_law.csv" in ran.failure and len(trained) == 2
+    assert ran.status == 2 and f"made of {LAW.resolve()}" in ran.failure and len(trained) == 2
+
+
+def test_a_file_of_the_same_name_in_another_folder_replaces_nothing(paths, trained, tmp_path):
+    mine, other, copy = (tmp_path / folder / "faq.csv" for folder in ("a", "b", "c"))
+    for file, answer in ((mine, "I."), (other, "You."), (copy, "I.")):
+        file.parent.mkdir()
+        file.write_text(f"question,answer\nWho?,{answer}\n", encoding="utf-8")
+    assert run_in(paths, "learn", mine).status == run_in(paths, "learn", copy).status == run_in(paths, "learn", mine).status == 0
+    ran = run_in(paths, "learn", other)
+    assert ran.status == 2 and f"made of {mine}" in ran.failure and len(trained) == 3
+    mine.write_text("question,answer\nWho?,All of us.\n", encoding="utf-8")
+    assert run_in(paths, "learn", mine).status == 0, "the same file with other contents"
+    assert rows_of(paths.datasets / "faq" / "train.jsonl")[0]["target_text"] == "All of us."
+
+
+def test_a_manifest_that_names_no_place_goes_by_the_name_of_its_file(paths, trained):
+    run_in(paths, "learn", LAW)
+    manifest = paths.datasets / "korean_law" / "manifest.json"
+    old = files.read_json(manifest)
+    del old["source"]["path"]
+    files.write_json(manifest, old)
+    assert run_in(paths, "learn", LAW).status == 0
+    files.write_json(manifest, old | {"source": {**old["source"], "file": "other.csv"}})
+    assert "made of other.csv" in run_in(paths, "learn", LAW).failure
 
 
 def test_a_domain_that_is_there_is_trained_as_it_is(paths, trained):

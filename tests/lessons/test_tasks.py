@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from assistant.core import files
+from assistant.core import files, settings
 from assistant.core.commands import Context
 from assistant.core.errors import UsageError
 from assistant.core.events import Finished, Notice, Report
@@ -58,6 +58,13 @@ def test_another_base_is_trained_in_a_root_of_its_own(paths, trainer, tmp_path):
     assert trainer[0][0] == other and "base: tiny/other" in (other / "models" / "settings.yaml").read_text(encoding="utf-8")
     assert (other / "datasets" / "korean_law" / "train.jsonl").is_file() and Store(paths).versions("korean_law") == []
     assert workspace.at(paths, "embedded", tmp_path) == paths == workspace.at(paths, None, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["base #2", "base: new", "모델 #3"])
+def test_another_base_may_lie_in_a_folder_of_any_name(paths, tmp_path, name):
+    (tmp_path / name).mkdir()
+    other = workspace.at(paths, str(tmp_path / name), tmp_path / "out")
+    assert settings.load(other).base == str(tmp_path / name)
 
 
 def test_a_training_that_fails_leaves_no_final_model_and_its_status(paths, trainer, tmp_path, monkeypatch):

@@ -37,3 +37,10 @@ def test_a_damaged_scope_says_which_file_and_what_to_do(tmp_path, change):
     with pytest.raises(ModelError) as error:
         scope.load(written(tmp_path, **change), "b", "x")
     assert str(tmp_path / scope.FILE) in error.value.what and "Train the version again" in error.value.fix
+
+
+def test_one_that_was_fitted_before_folders_had_checksums_counts_by_the_name_of_its_base(tmp_path):
+    assert scope.load(written(tmp_path, base_sha256=""), "b", "y") is not None
+    assert scope.load(tmp_path, "c", "y") is None
+    assert scope.load(written(tmp_path), "b", "y") is None
+    assert scope.load(tmp_path, "b", "") is None

@@ -60,6 +60,7 @@ def ready(paths, write_rows, monkeypatch, trainers):
     write_rows(paths.processed / "unified_train.jsonl", [row("Hi", "Hello.")])
     monkeypatch.setattr(preflight.engines, "base_of", lambda settings, paths: Base("Tiny", "tiny/tiny-135M"))
     monkeypatch.setattr(preflight, "PACKAGES", ())
+    monkeypatch.setattr(preflight.hub, "is_offline", lambda: False)
     return Context(paths)
 
 

@@ -6,6 +6,7 @@ import pytest
 from assistant.core import files
 from assistant.core.errors import DataError, TrainingError, UsageError
 from assistant.engine.base import Base
+from finetuning.training import hub
 from finetuning.training import plan as plans
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.recipe import Recipe
@@ -92,9 +93,27 @@ def test_the_size_of_a_base_decides_its_presets(source, parameters, scale):
     assert plans.scale(parameters) == scale
 
 
-def test_the_size_of_a_folder_is_counted_in_its_weights(tmp_path):
-    import numpy
-    from safetensors.numpy import save_file
-
-    save_file({"a": numpy.zeros((3, 4), "float32"), "b": numpy.zeros(5, "float32")}, str(tmp_path / "model.safetensors"))
+def test_the_size_of_a_folder_is_counted_in_its_weights(tmp_path, write_weights):
+    write_weights(tmp_path / "model.safetensors")
     assert plans.parameters(Base("own", str(tmp_path))) == 17
+
+
+def test_the_size_of_a_cached_base_is_counted_there_whatever_its_name_says(cached):
+    cached("microsoft/phi-2")
+    cached("tiny/tiny-135M")
+    assert plans.parameters(Base("phi-2", "microsoft/phi-2")) == 17
+    assert plans.parameters(Base("tiny", "tiny/tiny-135M")) == 17
+
+
+def test_weights_are_those_that_transformers_reads(tmp_path, write_weights):
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    files.write_json(tmp_path / hub.INDEX, {"weight_map": {"a": names[0], "b": names[1], "c": names[1]}})
+    write_weights(tmp_path / names[0])
+    assert hub.weights(tmp_path) == [], "the second one is missing"
+    write_weights(tmp_path / names[1])
+    write_weights(tmp_path / "consolidated.safetensors")
+    assert hub.weights(tmp_path) == [tmp_path / name for name in names]
+    files.write_json(tmp_path / hub.INDEX, [])
+    assert hub.weights(tmp_path) == []
+    write_weights(tmp_path / "model.safetensors")
+    assert hub.weights(tmp_path) == [tmp_path / "model.safetensors"]

@@ -69,6 +69,29 @@ def test_without_picks_pairs_are_made_of_the_rows(paths):
     assert {"wrong fact", "cut off"} <= {row["source"] for row in lines(paths, found.train)}
 
 
+def test_a_usual_source_without_a_pair_is_left_out(paths):
+    synthetic = paths.datasets / "synthetic" / "preference" / "dpo_data.json"
+    synthetic.parent.mkdir(parents=True)
+    synthetic.write_text("[]")
+    with pytest.raises(DataError, match=r"unified_train\.jsonl does not exist") as error:
+        preferences.gather(paths, "unified", [], 42)
+    assert "`generate`" in error.value.fix
+    picks(paths, 5)
+    assert preferences.gather(paths, "unified", [], 42).counts == {"picks": 5}
+    with pytest.raises(DataError, match="holds no pairs"):
+        preferences.gather(paths, "unified", ["synthetic"], 42)
+
+
+def test_a_relative_file_of_pairs_is_looked_for_in_the_current_folder_and_then_in_the_root(paths, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder, count in ((tmp_path, 4), (here, 3)):
+        rows = [{"prompt": f"{number}?", "chosen": "Yes.", "rejected": "No."} for number in range(count)]
+        (folder / "mine.json").write_text(json.dumps(rows))
+        assert preferences.gather(paths, "unified", ["mine.json"], 42).counts == {"mine.json": count}
+
+
 def test_a_file_of_others_is_read_in_their_words(paths, tmp_path):
     path = tmp_path / "others.json"
     rows = [{"instruction": "Add.", "input": f"1 + {number}", "output": f"{1 + number}", "rejected": "No."} for number in range(3)]

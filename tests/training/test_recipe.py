@@ -65,6 +65,22 @@ def test_a_value_that_cannot_be_is_named_with_its_place(own_config, paths):
     assert "'training.small.quality.schedule' is 'round'; use one of cosine, linear, constant." in error.value.what
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("all: {method: dpo}", "all.method"),
+        ("small: {fast: {method: dpo}}", "small.fast.method"),
+        ("methods: {lora: {method: dpo}}", "methods.lora.method"),
+    ],
+)
+def test_dpo_is_chosen_by_no_file(own_config, paths, text, place):
+    own_config.write_text(f"training:\n  {text}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"'training.{place}' is 'dpo'; it is what `prefer` does; use one of lora"):
+        recipe(paths, "fast", "small")
+    with pytest.raises(ConfigError):
+        recipe(paths, "fast", "small", {"method": "dpo"})
+
+
 def test_a_section_without_keys_is_a_sentence(own_config, paths):
     own_config.write_text("training: 7\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="'training' holds no keys"):

@@ -13,8 +13,8 @@ from assistant.ui.render import Screen
 DOWN, UP, ENTER, CTRL_C, CTRL_D = "\x1b[B", "\x1b[A", "\r", "\x03", "\x04"
 
 
-def greet(context, name):
-    yield Notice(f"Hello {name}.")
+def greet(context, name, times):
+    yield Notice(" ".join([f"Hello {name}."] * times))
 
 
 def look(context, view):
@@ -25,7 +25,11 @@ def look(context, view):
 TOY = Registry(
     (
         Command(
-            "greet", "say hello", f"{__name__}:greet", (Param("name", "whom", positional=True, required=True),), (MenuItem(2, "Greet"),)
+            "greet",
+            "say hello",
+            f"{__name__}:greet",
+            (Param("name", "whom", positional=True, required=True), Param("times", "how often", "int", default=1)),
+            (MenuItem(2, "Greet"), MenuItem(3, "Greet Ann twice", ("Ann", "--times", "2"))),
         ),
         Command(
             "look",
@@ -66,6 +70,12 @@ def test_a_number_runs_its_command_and_the_menu_comes_again(visit):
     assert "Hello Ben." in text
 
 
+def test_a_number_takes_flags_behind_it_and_they_win(visit):
+    text = visit("2 Ben --times 2" + ENTER + "3 --times 1" + ENTER + "0" + ENTER)
+    assert "Hello Ben. Hello Ben." in text
+    assert "Hello Ann." in text and "Hello Ann. Hello Ann." not in text
+
+
 def test_a_missing_word_is_asked_for(visit):
     assert "Hello Cleo." in visit("2" + ENTER + "Cleo" + ENTER + "0" + ENTER)
 
@@ -82,7 +92,7 @@ def test_arrows_choose_a_number(visit):
 def test_a_wrong_number_and_a_wrong_word_get_their_sentences(visit):
     text = visit("99" + ENTER + "gret" + ENTER + '2 "open' + ENTER + "0" + ENTER)
     assert "99 is not in the menu." in text
-    assert "Choose one of 2, 14, or 0 to go back." in text
+    assert "Choose one of 2, 3, 14, or 0 to go back." in text
     assert "Did you mean `greet`?" in text
     assert "Close the quote." in text
 
