@@ -192,7 +192,7 @@ def _until_end(context: Context, run: Run) -> Iterator[Event]:
     paths = context.paths
     path, place = runs.events_file(paths, run.run), run.attempt_offset
     while True:
-        alive = runs.job(paths, run).alive
+        alive = runs.is_alive(run) or runs.is_starting(run)
         for after, event in runs.events(path, place):
             place = after
             if isinstance(event, Finished):

@@ -174,7 +174,12 @@ def _state(run: Run, last: Event | None) -> State:
         return "running"
     if isinstance(last, Failed):
         return "failed"
-    return "starting" if run.pid is None and time.time() - run.launched < STARTING_SECONDS else "stopped"
+    return "starting" if is_starting(run) else "stopped"
+
+
+def is_starting(run: Run) -> bool:
+    """Whether the run's process may just be coming up."""
+    return run.pid is None and time.time() - run.launched < STARTING_SECONDS
 
 
 def is_alive(run: Run) -> bool:
