@@ -17,8 +17,8 @@ def history(context: Context, model: str | None = None) -> Iterator[Event]:
     """Every finished version with its figures, the newest of each model first; with a model also why the gate held one."""
     store = Store(context.paths)
     known = _models(store)
-    if model is not None and model not in known:
-        raise no_model(model, [*BUILT_IN, *known])
+    if model is not None and model not in (names := [*BUILT_IN, *known]):
+        raise no_model(model, names)
     found = [line for name in ([model] if model else known) for line in _lines(store, name)]
     if not found:
         yield Report(f"No version of {model or 'any model'} yet; `train {model or 'unified'}` makes one.", [])

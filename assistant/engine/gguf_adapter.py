@@ -55,7 +55,7 @@ def write(folder: Path, heads: int, key_value_heads: int) -> Path:
         if not match or match[2] not in _NAMES:
             raise ModelError(f"The adapter in {folder} holds {key}, which has no GGUF name.", "Train on attention and MLP layers only.")
         layer, module, side = match.groups()
-        values = tensor.astype(numpy.float32)
+        values = tensor if tensor.dtype == numpy.float16 else tensor.astype(numpy.float32)
         if side == "B" and module in ("self_attn.q_proj", "self_attn.k_proj"):
             values = _permute(values, heads if module.endswith("q_proj") else key_value_heads)
         writer.add_tensor(f"blk.{layer}.{_NAMES[module]}.weight.lora_{side.lower()}", numpy.ascontiguousarray(values))

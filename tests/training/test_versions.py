@@ -61,6 +61,7 @@ def test_history_shows_each_version_with_its_figures_and_what_is_live(paths, sto
 
 def test_a_root_without_versions_and_an_unknown_model_are_sentences(paths):
     assert "`train unified` makes one" in go(paths, "history")[0].title
+    assert "`train qna` makes one" in go(paths, "history", "qna")[0].title
     assert "There is no model 'law'" in go(paths, "history", "law")[0].what
 
 
