@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -29,6 +31,7 @@ def start(paths: Paths, run: Run) -> Run:
         process = subprocess.Popen(
             _command(paths, run), cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(run), **_detached()
         )
+    _yield_to_other_sessions(process.pid)
     deadline = time.monotonic() + START_SECONDS * (4 if _several(run) else 1)
     while time.monotonic() < deadline:
         now = runs.read(paths, run.run)
@@ -117,6 +120,15 @@ def _environment(run: Run) -> dict[str, str]:
         # Rows are not padded, so batches come in many widths, and oneDNN keeps a thousand products for widths it met: 0.7 GB (docs/LOG.md).
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
     }
+
+
+def _yield_to_other_sessions(pid: int) -> None:
+    """Let a chat in another terminal go first: where Linux divides time between sessions, priorities count within one only (sched(7), autogroup).
+
+    An idle trainer took as much time as the chat; so it takes a twentieth (docs/LOG.md).
+    """
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text("19", encoding="ascii")
 
 
 def _detached() -> dict[str, object]:

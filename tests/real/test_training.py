@@ -160,6 +160,8 @@ def test_cancelled_and_killed_runs_go_on_exactly_where_they_were(finished, root)
     trainer = until(root, lambda now: now["step"] >= 2)
     _second_training_is_refused(root, trainer["run"])
     assert psutil.Process(trainer["pid"]).nice() == 19
+    if (session := Path(f"/proc/{trainer['pid']}/autogroup")).exists():
+        assert session.read_text().strip().endswith("nice 19"), "beside a chat in another terminal it gives way"
     assert any("cancelled at step" in event.text for event in commands.jobs(Context(root), "cancel") if isinstance(event, Notice))
     assert job(root)["state"] == "cancelled"
 
