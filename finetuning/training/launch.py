@@ -123,9 +123,9 @@ def _environment(run: Run) -> dict[str, str]:
 
 
 def _yield_to_other_sessions(pid: int) -> None:
-    """Let a chat in another terminal go first: where Linux divides time between sessions, priorities count within one only (sched(7), autogroup).
+    """Let a chat in another terminal go first. Where Linux divides time between sessions (autogroup, sched(7)), priorities count within one.
 
-    An idle trainer took as much time as the chat; so it takes a twentieth (docs/LOG.md).
+    A trainer of the lowest priority took as much time as a chat; so it takes a twentieth (docs/LOG.md).
     """
     with suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text("19", encoding="ascii")
