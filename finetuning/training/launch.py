@@ -123,7 +123,7 @@ def _environment(run: Run) -> dict[str, str]:
 
 
 def _yield_to_other_sessions(pid: int) -> None:
-    """Let a chat in another terminal go first. Where Linux divides time between sessions (autogroup, sched(7)), priorities count within one.
+    """Let a chat in another terminal go first. Where Linux divides time between sessions (autogroup, sched(7)), priorities count in one.
 
     A trainer of the lowest priority took as much time as a chat; so it takes a twentieth (docs/LOG.md).
     """
