@@ -285,7 +285,7 @@ def _write_weights(trainer: Any, work: Work, best: Path | None) -> None:
 
 
 def _halve(path: Path) -> None:
-    """An adapter is trained in 32 bits and used in 16: half the size, in both forms, with no difference to its answers (docs/LOG.md)."""
+    """An adapter is trained in 32 bits and used in 16: half the size in both forms (docs/LOG.md). What is proved is what is kept."""
     whole = load_file(path)
     half = {name: tensor.half() for name, tensor in whole.items()}
     if all(bool(tensor.isfinite().all()) for tensor in half.values()):
