@@ -143,7 +143,7 @@ def learn(work: Work) -> Outcome | None:
     reporter = Reporter(work.say, writer, lambda step: sum(work.rows.rows[row].tokens for row in _rows_of(trainer, plan, step)))
     tokenizer = trainers.tokenizer(work.base, work.chat, work.paths)
     kind = dpo.PreferenceTrainer if plan.recipe.prefers else sft.AnswerTrainer
-    trainer = kind(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say, work.rows.replayed)
+    trainer = kind(model, plan, work.rows.rows, tokenizer, kept, [reporter, keeper], work.say, work.rows.replayed, work.stop)
     measured = Validations(kept / VALIDATIONS, plan.recipe.patience, _step(kept))
     if measured.points:
         reporter.validation = measured.points[-1].loss

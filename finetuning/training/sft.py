@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         def feed(row: Row) -> None:
             self.compute_loss(self.model, self._prepare_inputs(self.collate([row])))
 
-        whitening = whitened.measured(self.model, feed, sample)
+        # A run that is asked to stop here trains nothing with what was measured.
+        whitening = whitened.measured(self.model, feed, takewhile(lambda row: not self.stop(), sample))
         chosen = {id(one) for one, _ in whitening}
         others = [one for one in self.model.parameters() if one.requires_grad and id(one) not in chosen]
         options = {"lr": self.args.learning_rate, "weight_decay": self.args.weight_decay, "fused": True}

@@ -46,11 +46,12 @@ class RunTrainer:
         callbacks: list[TrainerCallback],
         say: Callable[[Event], None] = lambda event: None,
         replayed: int = 0,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         trainer: Any = self
         recipe = plan.recipe
         # The last ``replayed`` rows are not what is learned but what must not be forgotten.
-        self.rows, self.recipe, self.replayed = rows, recipe, replayed
+        self.rows, self.recipe, self.replayed, self.stop = rows, recipe, replayed, stop
         self.packed = recipe.max_length if recipe.packing else 0
         lengths, most = [row.tokens for row in rows], recipe.max_steps * recipe.accumulation
         if self.packed:

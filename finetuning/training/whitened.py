@@ -7,7 +7,7 @@ idea, a layer's inputs as metric of its steps, is in K-FAC (Martens and Grosse 2
 2022, arXiv 2210.07229). Measured in docs/LOG.md.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class WhitenedAdamW(torch.optim.AdamW):
                 torch.mm(inner, matrix, out=one.data)
 
 
-def measured(model: Any, feed: Callable[[Any], Any], rows: Sequence[Any]) -> Whitening:
+def measured(model: Any, feed: Callable[[Any], Any], rows: Iterable[Any]) -> Whitening:
     """The matrices that whiten what the trained LoRA layers of a model read when it is fed these rows, one by one.
 
     Inputs wider than ``WIDEST`` are left as they are: their matrices would take more than they give.
