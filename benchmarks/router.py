@@ -327,10 +327,8 @@ def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettin
         after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, settings)
         if after.step == "hand over":
             names = [after.model] if after.trigger == "complexity" else policy.candidates(reading.judgement, reading.able)
-            names = [name for name in names if name != model]
-            heard = {name: _early(router, name, row.said[name]) for name in names if name in row.said}
-            chosen = after.model if after.trigger == "complexity" else policy.likeliest(share, heard)
-            model = chosen if chosen in row.said else model
+            heard = {name: _early(router, name, row.said[name]) for name in names if name != model and name in row.said}
+            model = policy.successor(after, share, heard, settings.unlikely) or model
         escalated += model not in policy.DEFAULTS
         quality += row.recall(model, measure)
     return escalated / len(rows), quality / len(rows)

@@ -289,7 +289,7 @@ def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, order: list
     tokens = sum(length for batch in order for length, _ in batch)
     steps = -(-len(order) // recipe.accumulation)
     measured = _last_speed(paths, base, recipe)
-    expected = SPEED / parameters * (PAIRS if recipe.prefers else 1)
+    expected = SPEED / (parameters or plans.EMBEDDED_PARAMETERS) * (PAIRS if recipe.prefers else 1)
     minutes = max(1, round(tokens / (measured or expected) / 60))
     source = "if it is as fast as the last run here" if measured else "on 2 idle cores"
     detail = f"{steps:,} steps, {tokens:,} tokens: about {minutes} min {source}; measured in the first steps. The proof comes after that"

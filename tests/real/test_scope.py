@@ -35,7 +35,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     files.write_jsonl(root.datasets / "small" / "train.jsonl", rows)
     work, said = planned(root, replay=0.1)
     fitting.make(work)
-    assert "95% of its own questions within" in said[-1].detail
+    assert "of its own lie within its border" in said[-1].detail
     first = said.copy()
     again, _ = planned(root, replay=0.1)
     fitting.make(replace(again, say=said.append))
@@ -43,7 +43,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     assert read == [len(questions) + 150, len(questions)], "general prompts are read once a base"
     assert (again.version / scope.FILE).read_bytes() == (work.version / scope.FILE).read_bytes()
     kept = json.loads((work.version / scope.FILE).read_text(encoding="utf-8"))
-    assert kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
+    assert kept["within"] >= 0.9 and kept["outside"] >= 0.9 and len(kept["hidden"][0]) == 577
     found, settings = scope.load(work.version, work.base.name, work.base.sha256), configuration.load(root)
     judged = {}
     for name in ("hf", "llama"):
