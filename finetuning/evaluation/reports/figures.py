@@ -135,7 +135,7 @@ def benchmarks(systems: Sequence[System], path: Path) -> str:
     names = list(dict.fromkeys(name for one in shown for name in suites_of(one)))
     figure, axes = _panels(1, 1, 8.5, 1.6 + len(names) * (0.35 + 0.17 * len(shown)))
     axis, step = axes[0], 0.75 / len(shown)
-    colours = [COLOURS[6] if one.version is None else COLOURS[number % 6] for number, one in enumerate(shown)]
+    colours = _colours(shown)
     for number, one in enumerate(shown):
         for place, name in enumerate(names):
             found = suites_of(one).get(name)
@@ -187,7 +187,8 @@ def reliability(systems: Sequence[System], path: Path) -> str:
     figure, axes = _panels(1, 1, 5.2, 4.8)
     axis = axes[0]
     axis.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1.2)
-    for colour, one in zip(COLOURS, [one for one in systems if bins(one)], strict=False):
+    shown = [one for one in systems if bins(one)]
+    for colour, one in zip(_colours(shown), shown, strict=True):
         found = bins(one)
         most = max(part["rows"] for part in found)
         before = bins(one, "before")
@@ -210,12 +211,12 @@ def dataset_statistics(datasets: Sequence[Dataset], path: Path) -> str:
     for row, one in enumerate(datasets):
         rows, mix, lengths = axes[3 * row : 3 * row + 3]
         largest = sorted(one.rows.items(), key=lambda item: -item[1])[:9]
-        _bars(rows, [(name.removesuffix(".jsonl"), count) for name, count in largest], COLOURS[0], f"{one.name}: rows by file")
+        _bars(rows, [(name.removesuffix(".jsonl"), count) for name, count in largest], COLOURS[0], f"{one.name}\nrows by file")
         levels = sorted(one.difficulties.items(), key=lambda item: LEVELS.index(item[0]) if item[0] in LEVELS else len(LEVELS))
         tallies = [*one.categories.items(), *levels]
-        _bars(mix, tallies, COLOURS[2], f"{one.main} by category and difficulty")
+        _bars(mix, tallies, COLOURS[2], f"{one.main}\nby category and difficulty")
         lengths.hist(one.answer_words, bins=range(0, max([*one.answer_words, 20]) + 11, 10), color=COLOURS[1])
-        lengths.set(title=f"{one.main} by words answered", xlabel="words", xlim=(0, None))
+        lengths.set(title=f"{one.main}\nby words answered", xlabel="words", xlim=(0, None))
     _save(figure, path)
     return "Rows of each dataset by file, category and difficulty, and how long its answers are."
 
@@ -308,6 +309,12 @@ def _patch(colour: str, label: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(color=colour, label=label)
+
+
+def _colours(systems: Sequence[System]) -> list[str]:
+    """A colour for each system: its model's, where that tells all of them apart, else by its place."""
+    own = [_colour(one) for one in systems]
+    return own if len(set(own)) == len(own) else [COLOURS[6 if one.version is None else place % 6] for place, one in enumerate(systems)]
 
 
 def _colour(one: System) -> str:
