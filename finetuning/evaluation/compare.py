@@ -130,8 +130,7 @@ def _in_ways(
 
 
 def _check_numbers(limit: int | None, show: int | None) -> None:
-    if limit is not None and limit < 0:
-        raise UsageError(f"A limit of {limit} rows is none.", "Give a number of rows, or 0 for all.")
+    run.check_limit(limit)
     if show is not None and show < 0:
         raise UsageError(f"{show} questions cannot be shown.", "Give --show a number of questions, or 0 for none.")
 

@@ -25,7 +25,7 @@ from finetuning.evaluation import judging, run
 from finetuning.evaluation.bench import Bench, Said
 from finetuning.evaluation.bootstrap import interval
 from finetuning.evaluation.report import percent
-from finetuning.evaluation.subjects import Subject
+from finetuning.evaluation.subjects import Subject, same_weights
 
 INSTALL = '.venv/bin/pip install "lm-eval[ifeval]==0.4.13"'
 # IFEval itself allows 1,280; half of it is enough for what small models write before they end or go round in circles.
@@ -97,7 +97,7 @@ def _earlier(paths: Paths, subject: Subject, document: dict[str, Any]) -> dict[s
         before = files.read_json(run.place(paths, subject, FILE))
     except (OSError, DataError):
         return {}
-    return before["harness"] if run.same_weights(before, document) else {}
+    return before["harness"] if same_weights(before, document) else {}
 
 
 def table(document: dict[str, Any]) -> Table:

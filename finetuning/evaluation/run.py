@@ -38,8 +38,7 @@ def evaluate(
     harness: Sequence[str] | None = None,
 ) -> Iterator[Event]:
     """Judge a model, a version or a folder, and write what was found beside it."""
-    if limit is not None and limit < 0:
-        raise UsageError(f"A limit of {limit} rows is none.", "Give a number of rows, or 0 for all.")
+    check_limit(limit)
     paths = context.paths
     subject = find(paths, model or "unified", version)
     if harness:
@@ -157,16 +156,10 @@ def _with_earlier(where: Path, document: dict[str, Any]) -> dict[str, Any]:
         earlier = files.read_json(where)
     except (OSError, DataError):
         return document
-    if not same_weights(earlier, document) or earlier.get("engine") != document["engine"] or "suites" not in document:
+    if not subjects.same_weights(earlier, document) or earlier.get("engine") != document["engine"] or "suites" not in document:
         return document
     kept = {key: earlier[key] for key in ("gate",) if key in earlier}
     return {**kept, **document, "suites": {**earlier.get("suites", {}), **document["suites"]}}
-
-
-def same_weights(earlier: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Whether two documents judge the same weights on the same base; a base without a hash is known by where it comes from."""
-    base = "base_sha256" if document["base_sha256"] else "base_source"
-    return all(earlier.get(key) == document[key] for key in ("weights", base))
 
 
 def without_items(document: Any) -> Any:
@@ -174,6 +167,12 @@ def without_items(document: Any) -> Any:
     if isinstance(document, dict):
         return {key: without_items(value) for key, value in document.items() if key != "items"}
     return [without_items(value) for value in document] if isinstance(document, list) else document
+
+
+def check_limit(limit: int | None) -> None:
+    """A number of rows below 0 is a UsageError."""
+    if limit is not None and limit < 0:
+        raise UsageError(f"A limit of {limit} rows is none.", "Give a number of rows, or 0 for all.")
 
 
 def _on_benchmarks(paths: Paths, subject: Subject, given: Sequence[str], limit: int | None, engine: str, fresh: bool) -> Iterator[Event]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assistant.core import files
 from assistant.core.errors import ModelError, UsageError
@@ -96,6 +97,12 @@ def find(paths: Paths, name: str, version: str | None = None) -> Subject:
     if name not in known:
         raise UsageError(f"There is no model and no folder '{name}'.", f"Name base, {', '.join(known)}, or a folder.")
     return version_subject(store, name, version.zfill(4) if version else _live(store, name))
+
+
+def same_weights(earlier: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether two documents judge the same weights on the same base; a base without a hash is known by where it comes from."""
+    base = "base_sha256" if document.get("base_sha256") else "base_source"
+    return all(earlier.get(key) == document.get(key) for key in ("weights", base))
 
 
 def distinct(found: Sequence[Subject]) -> list[Subject]:

@@ -23,7 +23,7 @@ from finetuning.training.classifier import states_of
 from finetuning.training.work import Work
 
 # Of its own questions, of the dataset's others and of general prompts at most so many are read. With a thousand of its own and of general
-# ones more general questions were taken for its own (docs/LOG.md). That share of each is not fitted on: its own set the threshold.
+# ones more general questions were taken for its own (docs/LOG.md). That share of each is held back: the border is drawn on them.
 OWN, GENERAL, HELD = 1500, 4000, 0.2
 # Of the version's own questions at least so many are within: the base answers the others, which it seldom knows.
 WITHIN = 0.90
@@ -62,7 +62,7 @@ def make(work: Work) -> None:
     order = torch.tensor(draw.sample(range(len(outer)), len(outer)))
     found, within, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
     files.write_json(target, {**asdict(found), "within": round(within, 4), "outside": round(outside, 4)})
-    told = f"of questions it was not fitted on, {within:.0%} of its own lie within its border, and {outside:.0%} of the others outside"
+    told = f"its border, drawn on questions held back, leaves {within:.0%} of its own within, and {outside:.0%} of the others outside"
     work.say(Checked("scope", True, told))
 
 

@@ -24,6 +24,7 @@ from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.engine import hf
 from assistant.engine.base import Base, fits
+from assistant.engine.networks import ADAPTER
 from finetuning.training import dpo, finish, methods, preferences, processes, replay, sft, trial
 from finetuning.training import plan as plans
 from finetuning.training import rows as row_files
@@ -39,7 +40,6 @@ from finetuning.training.runs import Run
 from finetuning.training.work import Outcome, Say, Stop, Work
 
 START, VALIDATIONS = "start.json", "validations.json"
-WEIGHTS = "adapter_model.safetensors"
 
 
 def train(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> bool:
@@ -276,7 +276,7 @@ def _write_weights(trainer: Any, work: Work, best: Path | None) -> None:
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(best, part)
     if work.plan.method in LORA:
-        _halve(part / WEIGHTS)
+        _halve(part / ADAPTER)
     for path in part.iterdir():
         path.chmod(0o644)
         os.replace(path, work.version / path.name)

@@ -35,7 +35,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     files.write_jsonl(root.datasets / "small" / "train.jsonl", rows)
     work, said = planned(root, replay=0.1)
     fitting.make(work)
-    assert "of its own lie within its border" in said[-1].detail
+    assert "drawn on questions held back" in said[-1].detail
     first = said.copy()
     again, _ = planned(root, replay=0.1)
     fitting.make(replace(again, say=said.append))

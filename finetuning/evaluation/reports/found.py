@@ -12,7 +12,7 @@ from assistant.core.errors import DataError
 from assistant.core.paths import Paths
 from assistant.core.store import Store
 from assistant.router.classifier import MODEL as CLASSIFIER
-from finetuning.evaluation.subjects import BASE
+from finetuning.evaluation.subjects import BASE, same_weights
 
 Document = dict[str, Any]
 Points = tuple[tuple[int, float], ...]
@@ -158,9 +158,7 @@ def _with(system: System, compared: Document | None) -> System:
         documents, sources = {**system.documents, "evaluation": compared}, {**system.sources, "evaluation": COMPARISON}
         return replace(system, documents=documents, sources=sources)
     lacking = {name: part for name, part in compared.get("suites", {}).items() if name not in own.get("suites", {})}
-    # A base without a hash is known by where it comes from.
-    base = "base_sha256" if compared.get("base_sha256") else "base_source"
-    if not lacking or any(own.get(key) != compared.get(key) for key in ("weights", base)):
+    if not lacking or not same_weights(own, compared):
         return system
     taken = {name: {**part, "engine": compared.get("engine")} for name, part in lacking.items()}
     evaluation = {**own, "suites": {**own.get("suites", {}), **taken}}
