@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -27,14 +27,27 @@ from assistant.engine.template import chat_format, save_tokenizer  # noqa: E402,
 transformers_logging.disable_progress_bar()
 
 TOP = 5
-# Prompts of one batch decoded together; 16 reached 420 tokens/s on 2 cores (docs/LOG.md).
+# The router and the scores read so many texts together.
 BATCH = 16
+# Answers are written together, so many at most, and of so many tokens with their prompts: the keys and values of the embedded base
+# are then 380 MB. 48 answers of 128 tokens were 1.4 times as fast as 16 (docs/LOG.md).
+TOGETHER, TOGETHER_TOKENS = 48, 16_384
+# Only the likeliest tokens are drawn from; the penalty on repetition looks so far back. Both as llama.cpp does.
+MOST_LIKELY, REPEATED = 40, 64
 # Answer tokens scored at once: 1,024 rows of logits over 49,152 tokens are 100 MB in bf16.
 SCORED_TOKENS = 1024
 # The router reads this much of a question, as the other engine does.
 READER_TOKENS = 512
 # Tokens of a prompt between two looks at whether the answer is still wanted.
 READ_AT_ONCE = 256
+
+
+class _Said(NamedTuple):
+    """A token of an answer, its log-probability and the likeliest at its place."""
+
+    token: int
+    logprob: float = 0.0
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class HfEngine:
@@ -90,12 +103,14 @@ class HfEngine:
     def batch(self, prompts: Sequence[Sequence[int]], adapter: str | None, sampling: Sampling, scored: bool = True) -> list[Generated]:
         """Whole answers, decoded together in batches of prompts of like length; greedy unless the temperature is above 0.
 
-        Without ``scored`` there are no log-probabilities, and the logits of a batch (0.8 GB at 256 tokens) are not kept.
+        Without ``scored`` there are no log-probabilities.
         """
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
         answers: list[Generated | None] = [None] * len(prompts)
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
+        while order:
+            # The longest come first, so that they decide how many fit.
+            size = max(1, min(TOGETHER, TOGETHER_TOKENS // (len(prompts[order[0]]) + sampling.max_tokens)))
+            chosen, order = order[:size], order[size:]
             for index, answer in zip(chosen, self._together([prompts[i] for i in chosen], adapter, sampling, scored), strict=True):
                 answers[index] = answer
         return [answer for answer in answers if answer is not None]
@@ -151,33 +166,37 @@ class HfEngine:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
             mask[row, width - len(prompt) :] = 1
-        torch.manual_seed(sampling.seed)
-        choice: dict[str, Any] = {"do_sample": False}
-        if sampling.temperature > 0:
-            choice = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 40}
+        # A draw for each row and place, whoever else is still writing.
+        draws = torch.rand(sampling.max_tokens, len(prompts), generator=torch.Generator().manual_seed(sampling.seed)).to(self.device)
+        said: list[list[_Said]] = [[] for _ in prompts]
+        cache, rows = DynamicCache(), torch.arange(len(prompts), device=self.device)
+        inputs = given(model, trained, ids, mask)
+        seen, mask = torch.where(mask.bool(), ids, ids[:, -1:]), inputs["attention_mask"]
         with torch.inference_mode():
-            out = model.generate(
-                **given(model, trained, ids, mask),
-                max_new_tokens=sampling.max_tokens,
-                eos_token_id=list(end),
-                pad_token_id=end[0],
-                repetition_penalty=sampling.repeat_penalty,
-                output_logits=scored,
-                return_dict_in_generate=True,
-                **choice,
-            )
-        answers = []
-        for row in range(len(prompts)):
-            # What begins with embeddings comes back without its prompt.
-            tokens = out.sequences[row, width if trained is None else 0 :].tolist()
-            length = next((place for place, token in enumerate(tokens) if token in end), len(tokens))
-            shares = [torch.log_softmax(out.logits[place][row].float(), dim=-1) for place in range(length if scored else 0)]
-            logprobs = tuple(float(share[token]) for share, token in zip(shares, tokens, strict=False))
-            stopped = "end" if length < len(tokens) else "length"
-            answers.append(
-                Generated(self.format.decode(tokens[:length]), tuple(tokens[:length]), logprobs, stopped, tuple(map(_top, shares)))
-            )
-        return answers
+            for place in range(sampling.max_tokens):
+                inputs |= {"attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)[:, -_width(inputs) :]}
+                logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+                tokens = _chosen(logits, seen[:, -REPEATED:], sampling, draws[place, rows])
+                for row, one in zip(rows.tolist(), _said(tokens, logits, scored), strict=True):
+                    said[row].append(one)
+                going = ~torch.isin(tokens, torch.tensor(end, device=self.device))
+                if not bool(going.all()):
+                    # Who has ended is computed no further.
+                    cache.batch_select_indices(going.nonzero()[:, 0])
+                    rows, mask, seen, tokens = rows[going], mask[going], seen[going], tokens[going]
+                if not len(rows):
+                    break
+                mask, seen = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1), torch.cat([seen, tokens[:, None]], dim=1)
+                inputs = {"input_ids": tokens[:, None]}
+        return [self._generated(one, end, scored) for one in said]
+
+    def _generated(self, said: list["_Said"], end: Sequence[int], scored: bool) -> Generated:
+        """A row's tokens as an answer; a token that ends it is not part of it."""
+        ended = bool(said) and said[-1].token in end
+        said = said[:-1] if ended else said
+        ids = tuple(one.token for one in said)
+        logprobs, tops = (tuple(one.logprob for one in said), tuple(one.top for one in said)) if scored else ((), ())
+        return Generated(self.format.decode(ids), ids, logprobs, "end" if ended else "length", tops)
 
     def _scored(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], adapter: str | None) -> list[tuple[float, ...]]:
         rows = [[*prompt, *answer] for prompt, answer in pairs]
@@ -208,16 +227,54 @@ def load_base(base: Base, paths: Paths, **options: Any) -> Any:
     """The base's weights in bf16, or as ``options`` of ``from_pretrained`` say. Safetensors only; never remote code."""
     source = str(embedded.materialise(paths)) if base.gguf is not None else base.source
     try:
-        return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False, **options)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The base {base.source} could not be loaded ({str(error).splitlines()[0]}).", "Check `base:` in model_config.yaml."
         ) from error
+    if (head := model.get_output_embeddings()) is not None:
+        head.register_forward_pre_hook(_in_one_piece)
+    return model
+
+
+def _in_one_piece(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The last states of several prompts are a view with gaps, for which torch copies the output layer once for each of them."""
+    return (given[0].contiguous(), *given[1:])
 
 
 def _top(logprobs: Any) -> tuple[tuple[int, float], ...]:
     values, ids = logprobs.topk(TOP)
     return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
+def _said(tokens: Any, logits: Any, scored: bool) -> list[_Said]:
+    """What each row said, by tokens (rows) and logits (rows, words)."""
+    if not scored:
+        return [_Said(token) for token in tokens.tolist()]
+    shares = torch.log_softmax(logits, dim=-1)
+    found = shares.gather(1, tokens[:, None])[:, 0].tolist()
+    return [_Said(*one) for one in zip(tokens.tolist(), found, map(_top, shares), strict=True)]
+
+
+def _chosen(logits: Any, seen: Any, sampling: Sampling, draws: Any) -> Any:
+    """The next token of each row, by ``_choose``'s rules.
+
+    logits (rows, words), the last tokens (rows, at most ``REPEATED``), a draw from 0 to 1 for each row.
+    """
+    if sampling.repeat_penalty != 1.0:
+        there = logits.gather(1, seen)
+        logits = logits.scatter(1, seen, torch.where(there > 0, there / sampling.repeat_penalty, there * sampling.repeat_penalty))
+    if sampling.temperature <= 0:
+        return logits.argmax(-1)
+    best, places = (logits / sampling.temperature).topk(MOST_LIKELY)
+    share = torch.softmax(best, dim=-1)
+    share = share * (share.cumsum(-1) - share < sampling.top_p)
+    reached = share.cumsum(-1) < (draws * share.sum(-1))[:, None]
+    return places.gather(1, reached.sum(-1, keepdim=True).clamp(max=MOST_LIKELY - 1))[:, 0]
+
+
+def _width(inputs: dict[str, Any]) -> int:
+    return next(inputs[name].shape[1] for name in ("inputs_embeds", "input_ids") if name in inputs)
 
 
 def _choose(logits: Any, seen: list[int], sampling: Sampling, generator: Any) -> tuple[int, float, tuple[tuple[int, float], ...]]:
@@ -227,13 +284,13 @@ def _choose(logits: Any, seen: list[int], sampling: Sampling, generator: Any) ->
     scores = logits
     if sampling.repeat_penalty != 1.0:
         # Over the last 64 tokens, as llama.cpp does.
-        recent = torch.tensor(sorted(set(seen[-64:])), device=logits.device)
+        recent = torch.tensor(sorted(set(seen[-REPEATED:])), device=logits.device)
         scores = logits.clone()
         scores[recent] = torch.where(scores[recent] > 0, scores[recent] / sampling.repeat_penalty, scores[recent] * sampling.repeat_penalty)
     if sampling.temperature <= 0:
         token = int(scores.argmax())
     else:
-        best, places = (scores / sampling.temperature).topk(40)
+        best, places = (scores / sampling.temperature).topk(MOST_LIKELY)
         share = torch.softmax(best, dim=-1)
         kept = share.cumsum(0) - share < sampling.top_p
         token = int(places[torch.multinomial(share * kept, 1, generator=generator)])

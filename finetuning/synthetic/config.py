@@ -12,7 +12,7 @@ from finetuning.data.config import CONFIG
 class SyntheticConfig:
     """Words are counted as split by spaces; shares and likenesses lie between 0 and 1."""
 
-    batch: int = 16
+    batch: int = 48
     instruction_tokens: int = 64
     instruction_temperature: float = 0.9
     answer_tokens: int = 224

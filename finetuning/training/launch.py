@@ -117,8 +117,8 @@ def _environment(run: Run) -> dict[str, str]:
         # microseconds of spinning first make small batches 1.4 times as fast on an idle machine (docs/LOG.md).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
-        # Rows are not padded, so batches come in many widths, and oneDNN keeps a thousand products for widths it met: 0.7 GB (docs/LOG.md).
-        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
+        # oneDNN keeps the programs of so many sizes of product, each of some 0.7 MB (docs/LOG.md).
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "384"),
     }
 
 

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 
 # Tokens whose logits are computed together; 256 over 49,152 words are 50 MB in float32.
 CHUNK = 256
+# Tokens come in multiples of it, so that few sizes of product have to be prepared (order.py, `width`).
+STEP = 64
 
 
 class _AnswerLoss(torch.autograd.Function):
@@ -14,7 +16,8 @@ class _AnswerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Any, weight: Any, targets: Any) -> Any:
-        wanted = ctx.needs_input_grad[0]
+        wanted, real = ctx.needs_input_grad[0], len(hidden)
+        hidden, targets = F.pad(hidden, (0, 0, 0, -real % STEP)), F.pad(targets, (0, -real % STEP))
         gradient = torch.empty_like(hidden) if wanted else None
         total = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden), CHUNK):
@@ -23,11 +26,11 @@ class _AnswerLoss(torch.autograd.Function):
             logits.sub_(logits.amax(1, keepdim=True))
             right = logits.gather(1, target)
             sums = logits.exp_().sum(1, keepdim=True)
-            total += (sums.log() - right).sum()
+            total += (sums.log() - right)[: max(0, real - start)].sum()
             if gradient is not None:
                 logits.div_(sums).scatter_add_(1, target, torch.full_like(right, -1.0))
                 torch.mm(logits.to(hidden.dtype), weight, out=gradient[start : start + CHUNK])
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(None if gradient is None else gradient[:real])
         return total
 
     @staticmethod

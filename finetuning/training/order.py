@@ -8,6 +8,17 @@ from collections.abc import Sequence
 WINDOW = 50
 
 
+def width(longest: int, shared: int = 0) -> int:
+    """How many tokens wide a batch is made whose longest row has ``longest``; its rows share the first ``shared``.
+
+    oneDNN prepares a program for every size of product, which took a quarter of all time when batches were of every width
+    (docs/LOG.md). So what follows the shared beginning is a multiple of 8 tokens, of 16 from 64 on and of 32 from 128 on.
+    """
+    own = longest - shared
+    step = 8 if own <= 64 else 16 if own <= 128 else 32
+    return shared + -(-own // step) * step
+
+
 def batches(lengths: Sequence[int], batch_size: int, epochs: float, seed: int, max_batches: int = 0) -> list[list[int]]:
     """The row numbers of every batch of a run, in order. A resumed run takes the same list and skips what it has done.
 

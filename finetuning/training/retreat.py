@@ -13,7 +13,7 @@ import torch
 from assistant.core import files
 from assistant.core.errors import TrainingError
 from assistant.core.events import Event, Notice
-from finetuning.training import memory
+from finetuning.training import memory, order
 from finetuning.training.memory import rows_at_once
 
 # Beside the checkpoints: what a run does since its memory ran out; a resumed one begins with it.
@@ -26,6 +26,8 @@ class InParts:
     """Makes a trainer compute a batch in parts of at most ``at_once`` tokens, added up before the step: the same gradient."""
 
     at_once = 0
+    # How many tokens all rows begin with.
+    shared = 0
 
     def prepare_parts(self, recipe: Any, folder: Path, say: Callable[[Event], None]) -> None:
         """Take the limit of the plan, or what an earlier attempt of this run had to come to."""
@@ -68,7 +70,7 @@ class InParts:
         rows, width = inputs["input_ids"].shape
         size = self._size(rows, width)
         losses = [
-            super(InParts, self).training_step(model, part(inputs, start, start + size), count)  # type: ignore[misc]
+            super(InParts, self).training_step(model, part(inputs, start, start + size, trainer.shared), count)  # type: ignore[misc]
             for start in range(0, rows, size)
         ]
         return torch.stack(losses).sum()
@@ -123,14 +125,14 @@ class InParts:
         trainer.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
-def part(inputs: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """Some rows of a batch, as wide as the longest of them."""
+def part(inputs: dict[str, Any], start: int, end: int, shared: int = 0) -> dict[str, Any]:
+    """Some rows of a batch, as wide as the longest of them asks for (order.py); all rows share their first ``shared`` tokens."""
     rows = len(inputs["input_ids"])
     if start == 0 and end >= rows:
         return inputs
     chosen = {name: tensor[start:end] for name, tensor in inputs.items()}
     if "attention_mask" in chosen:
-        width = int(chosen["attention_mask"].sum(1).max())
+        width = order.width(int(chosen["attention_mask"].sum(1).max()), shared)
         chosen = {name: tensor[:, :width] if tensor.dim() > 1 else tensor for name, tensor in chosen.items()}
     return chosen
 

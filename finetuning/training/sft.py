@@ -11,7 +11,7 @@ import transformers
 from trl import SFTConfig, SFTTrainer
 
 from assistant.core.events import Event, Step
-from finetuning.training import hardware, network, packing, whitened
+from finetuning.training import hardware, network, order, packing, whitened
 from finetuning.training.memory import BELOW_BYTES
 from finetuning.training.network import IGNORED
 from finetuning.training.plan import TrainingPlan
@@ -43,6 +43,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         self.model_accepts_loss_kwargs = True
         divided = self.is_fsdp_enabled or self.is_deepspeed_enabled
         prefix = self.rows[0].ids[: shared_prefix(self.rows)]
+        self.shared = len(prefix)
         # What is seen once need not be kept.
         room = BELOW_BYTES if self.recipe.epochs > 1 else 0
         network.prepare(self.model, prefix, self.recipe.neftune_alpha, divided, room)
@@ -72,7 +73,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         rows = rows or [replace(self.rows[0], prompt=len(self.rows[0].ids))]
         if self.packed:
             return self._joined(rows)
-        width = max(len(row.ids) for row in rows)
+        width = order.width(max(len(row.ids) for row in rows), self.shared)
         pad = self.processing_class.pad_token_id or 0
         ids = torch.full((len(rows), width), pad)
         labels = torch.full((len(rows), width), IGNORED)

@@ -1,12 +1,13 @@
 """A base that writes requests by its topic, and a root whose `synthesize` it serves."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from assistant.engine import base as engines
 from assistant.engine.base import Base, Generated
+from finetuning.synthetic import config
 from tests.scripted import ScriptedFormat
 
 WORDS = (
@@ -51,8 +52,10 @@ class WritingEngine:
 
 @pytest.fixture
 def writing(monkeypatch):
-    """The engine that every `synthesize` of a test loads."""
+    """The engine that every `synthesize` of a test loads; 16 rows are written together."""
     engine = WritingEngine()
+    load = config.load
+    monkeypatch.setattr(config, "load", lambda paths: replace(load(paths), batch=16))
     monkeypatch.setattr(engines, "base_of", lambda settings, paths: Base("scripted", "scripted", "abc"))
     monkeypatch.setattr(engines, "make", lambda *_: engine)
     return engine
