@@ -116,13 +116,11 @@ def likeliest(draft: float | None, others: Mapping[str, float | None]) -> str | 
 def successor(after: Next, draft: float | None, heard: Mapping[str, float | None], unlikely: float) -> str | None:
     """Who takes over from a draft that is right with ``draft``, of those ``heard``, each with how likely its first words are right.
 
-    A complex question's guide follows its short answer, but not one that is unlikely right where that answer is likelier.
+    Nobody does whose own first words are ``unlikely`` to be right: that costs the time of a second answer and seldom gains (docs/LOG.md).
+    Of the others a complex question's guide follows its short answer, and any question goes to whoever is likelier than the draft.
     """
-    if after.trigger != "complexity":
-        return likeliest(draft, heard)
-    guide = next(iter(heard), None)
-    share = heard[guide] if guide else None
-    return guide if draft is None or share is None or share >= min(draft, unlikely) else None
+    able = {model: share for model, share in heard.items() if share is None or share >= unlikely}
+    return next(iter(able), None) if after.trigger == "complexity" else likeliest(draft, able)
 
 
 def specialist_of(judgement: Judgement | None) -> str | None:

@@ -60,9 +60,11 @@ def _kept(reply: Reply, trained: Collection[str], settings: RouterSettings) -> s
         return "your request (`expert:`), or a calibration, so that its confidence could count"
     if settings.escalation == "offer":
         return "your request (`expert:`); `router.escalation` is `offer`, so nothing is handed over by itself"
+    if reply.complexity is not None and reply.category != "unsure" and reply.complexity >= settings.complexity + settings.near:
+        return f"a specialist whose first words are right with {settings.unlikely:.0%} or more, or your request (`expert:`)"
     if reply.confidence >= settings.confidence:
         return f"a confidence below {settings.confidence:.0%} (it was {reply.confidence:.0%}), or your request (`expert:`)"
-    return f"somebody likelier to be right than {reply.confidence:.0%}, or your request (`expert:`)"
+    return f"somebody right with more than {max(reply.confidence, settings.unlikely):.0%}, or your request (`expert:`)"
 
 
 def _training(reply: Reply) -> str:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from assistant.core.settings import RouterSettings
 from assistant.core.values import Judgement, Route
-from assistant.router.policy import KEEP, after, candidates, first, likeliest
+from assistant.router.policy import KEEP, Next, after, candidates, first, likeliest, successor
 from assistant.router.repetition import loop_length
 
 TECHNICAL = Judgement("technical", {"qna": 0.1, "technical": 0.85, "general": 0.05})
@@ -133,3 +133,13 @@ def test_the_likeliest_takes_over_and_only_when_it_is_likelier_than_the_draft():
     assert likeliest(0.3, {"qna": None}) == "qna"
     assert likeliest(0.3, {"base": None}) is None
     assert likeliest(0.3, {}) is None
+
+
+def test_nobody_takes_over_whose_own_first_words_are_unlikely_to_be_right():
+    complex_one, unsure = (Next("hand over", "technical", trigger) for trigger in ("complexity", "confidence"))
+    assert successor(complex_one, 0.9, {"technical": 0.4}, unlikely=0.3) == "technical"
+    assert successor(complex_one, 0.1, {"technical": 0.2}, unlikely=0.3) is None
+    assert successor(complex_one, 0.9, {"technical": None}, unlikely=0.3) == "technical"
+    assert successor(unsure, 0.1, {"technical": 0.2, "base": 0.25}, unlikely=0.3) is None
+    assert successor(unsure, 0.1, {"technical": 0.2, "base": 0.35}, unlikely=0.3) == "base"
+    assert successor(unsure, 0.5, {"technical": 0.4}, unlikely=0.3) is None

@@ -22,7 +22,7 @@ def test_the_lines_carry_the_numbers():
     "changes, otherwise",
     [
         ({"confidence": 0.84}, "a confidence below 70% (it was 84%)"),
-        ({"confidence": 0.2}, "somebody likelier to be right than 20%"),
+        ({"confidence": 0.2}, "somebody right with more than 30%"),
         ({"confidence": None}, "or a calibration"),
         ({"confidence": 0.2, **GENERAL}, "everyday talk stays with the unified model"),
         ({"model": "base", "version": None, **GENERAL}, "`model: unified` makes the unified model answer all the same"),
