@@ -1,6 +1,8 @@
-"""The log file: where tracebacks go."""
+"""The log file: where tracebacks go; and what other libraries would say on the screen."""
 
 import logging
+import os
+import warnings
 from logging.handlers import RotatingFileHandler
 
 from assistant.core.paths import Paths
@@ -8,6 +10,7 @@ from assistant.core.paths import Paths
 
 def start(paths: Paths) -> None:
     """Write the program's log to ``logs/pz2.log`` (three files of at most 1 MB); a folder that cannot be written is no reason to stop."""
+    _quiet()
     logger = logging.getLogger("pz2")
     if logger.handlers:
         return
@@ -24,3 +27,10 @@ def start(paths: Paths) -> None:
     logging.raiseExceptions = False
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logger.addHandler(handler)
+
+
+def _quiet() -> None:
+    """Keep notes of the machine learning libraries, which are for programmers, out of the middle of the screen."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)

@@ -17,6 +17,8 @@ from finetuning.training.plan import TrainingPlan
 from finetuning.training.rows import Row
 from finetuning.training.trainer import RunTrainer, arguments
 
+# Batches come in few widths, for each of which oneDNN prepares programs of its own (order.py).
+PAIR_WIDTHS = 8
 # What trl calls the figures that are shown live, and what they are called here.
 SHOWN = {"rewards/margins": "margin", "rewards/accuracies": "accuracy"}
 
@@ -43,7 +45,9 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Pairs as tensors: the chosen answers, then the rejected ones."""
-        return DataCollatorForPreference(self.processing_class.pad_token_id)([self.sample(row) for row in rows])
+        return DataCollatorForPreference(self.processing_class.pad_token_id, pad_to_multiple_of=PAIR_WIDTHS)(
+            [self.sample(row) for row in rows]
+        )
 
     def weight(self, rows: Sequence[Row]) -> int:
         """What the mean loss of these pairs stands for: as many pairs."""

@@ -227,6 +227,8 @@ def _arguments(folder: Path, recipe: _Recipe, seed: int) -> RewardConfig:
         warmup_steps=2,
         center_rewards_coefficient=0.01,
         max_length=None,
+        # Few widths: oneDNN prepares programs for each (order.py).
+        pad_to_multiple_of=16,
         seed=seed,
         data_seed=seed,
         bf16=True,
