@@ -1,6 +1,6 @@
 """Measure evaluation: three adapters in one base load beside three evaluations apart, and answers in batches beside one by one.
 
-    python benchmarks/evaluation.py [--root DIR] [--rows 8] [--tokens 32] [--prompts 16] [--engine hf|llama] [--json]
+    python benchmarks/evaluation.py [--root DIR] [--rows 8] [--tokens 32] [--prompts 48] [--engine hf|llama] [--json]
 
 Both sides are measured in one run, in wall time and in processor time, because machines are noisy: read the ratios. The adapters are
 random ones, nothing is kept from earlier, and nothing is written but under a folder that is deleted. Needs the training packages and a
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--root")
     parser.add_argument("--rows", type=int, default=8, help="held-out rows of an evaluation")
     parser.add_argument("--tokens", type=int, default=32, help="the most tokens of an answer")
-    parser.add_argument("--prompts", type=int, default=16, help="prompts answered together and one by one")
+    parser.add_argument("--prompts", type=int, default=48, help="prompts answered together and one by one")
     parser.add_argument("--engine", choices=("hf", "llama"), default="hf")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -123,7 +123,7 @@ def linked(root: Paths, folder: Path) -> Paths:
 
 
 def batches(root: Paths, asked: list[Asked], tokens: int) -> dict[str, Any]:
-    """The same prompts in batches and one by one on transformers; a row of a batch that has ended still costs its share."""
+    """The same prompts in batches on transformers, and one by one on both engines."""
     settings = configuration.load(root)
     engine = engines.make("hf", engines.base_of(settings, root), settings, root)
     prompts = [engine.format.encode(one.messages) for one in asked]
@@ -139,8 +139,16 @@ def batches(root: Paths, asked: list[Asked], tokens: int) -> dict[str, Any]:
     one_by_one, alone = timed(lambda: [answer for prompt in prompts for answer in engine.batch([prompt], None, sampling)])
     together, batched = timed(lambda: engine.batch(prompts, None, sampling))
     engine.release()
+    other = engines.make("llama", engines.base_of(settings, root), settings, root)
+    live, said = Clock(), 0
+    with live.running():
+        for prompt in prompts:
+            said += sum(1 for _ in other.stream(prompt, None, sampling, lambda: False))
+    other.release()
     return {
         "prompts": len(prompts),
+        "llama_one_by_one_tokens_per_second": round(said / live.wall, 1),
+        "batched_is_faster_than_llama_by": round((batched / together.wall) / (said / live.wall), 2),
         "one_by_one_tokens_per_second": round(alone / one_by_one.wall, 1),
         "batched_tokens_per_second": round(batched / together.wall, 1),
         "batched_is_faster_by": round((batched / together.wall) / (alone / one_by_one.wall), 2),

@@ -21,7 +21,7 @@ from finetuning.evaluation import kept
 from finetuning.evaluation.subjects import Subject, sha256
 
 # Prompts handed to an engine at once: enough to decode together where it can, few enough to show how far it is.
-CHUNKS = {"hf": 16, "llama": 4}
+CHUNKS = {"hf": 48, "llama": 4}
 SCORED = 32
 # How far the base may come apart from itself: not at all in transformers; llama.cpp sums in another order (0.11 was seen).
 SAME = {"hf": 1e-6, "llama": 0.25}

@@ -22,7 +22,7 @@ class _AnswerLoss(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden), CHUNK):
             target = targets[start : start + CHUNK, None]
-            logits = (hidden[start : start + CHUNK] @ weight.t()).float()
+            logits = _room(weight, len(target)).copy_(hidden[start : start + CHUNK] @ weight.t())
             logits.sub_(logits.amax(1, keepdim=True))
             right = logits.gather(1, target)
             sums = logits.exp_().sum(1, keepdim=True)
@@ -37,6 +37,17 @@ class _AnswerLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Any) -> tuple[Any, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream.to(gradient.dtype), None, None
+
+
+_rooms: dict[tuple[int, Any], Any] = {}
+
+
+def _room(weight: Any, tokens: int) -> Any:
+    """Where the logits of a chunk are computed in float32; fresh memory comes page by page, which cost more than what is done in it."""
+    key = len(weight), weight.device
+    if key not in _rooms:
+        _rooms[key] = torch.empty(CHUNK, len(weight), dtype=torch.float32, device=weight.device)
+    return _rooms[key][:tokens]
 
 
 def summed(head: Any, hidden: Any, targets: Any) -> Any:
