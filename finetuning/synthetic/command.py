@@ -103,7 +103,7 @@ def _preference(source: Source, wanted: Wanted, alone: bool) -> Iterator[Event]:
         return
     decided = preference.settings(config, wanted.seed, source.by, judge.name)
     stage.check(decided)
-    kept.done()
+    preference.requests_of(kept)
     if preference.ready(stage, kept, decided, config, wanted.pairs):
         yield Notice(f"{stage.manifest()['rows']:,} preference pairs are there already.")
         return

@@ -1,7 +1,7 @@
 """The second stage: keep the good rows, and say of every other which rule was against it and why."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from assistant.core import files
@@ -13,17 +13,21 @@ from finetuning.data.dedupe import near_duplicates
 from finetuning.evaluation import suites
 from finetuning.synthetic import arrays, raw
 from finetuning.synthetic.config import SyntheticConfig
-from finetuning.synthetic.rules import RULES, judge
+from finetuning.synthetic.rules import RULES, judge, judge_request
 from finetuning.synthetic.stage import Stage
 from finetuning.synthetic.topics import PREFIX
 
 KEPT, REJECTED, STATISTICS = "instructions_filtered", "instructions_rejected", "filtering_stats"
+# Requests that are sound by themselves: where only the answer was rejected, others may be written.
+REQUESTS = "requests_filtered"
 NEAR, LEAK = "near_duplicate", "leakage"
 # All rules by the order in which they are counted.
 NAMES = (*RULES, NEAR, LEAK)
 EXAMPLES = 3
 # Splits that judge, by their places in the audit's list of splits: everything but the trained rows.
 _JUDGED = (1, 2, 3)
+_ASKED = ("id", "category", "instruction")
+Judge = Callable[[dict[str, Any], SyntheticConfig], tuple[str, str]]
 
 
 def run(stage: Stage, before: Stage, config: SyntheticConfig, paths: Paths) -> Iterator[Event]:
@@ -31,16 +35,21 @@ def run(stage: Stage, before: Stage, config: SyntheticConfig, paths: Paths) -> I
     source = before.done()
     full = before.file(raw.FULL)
     yield Step(f"Judging {source['rows']:,} rows by {len(NAMES)} rules")
-    reasons = verdicts(list(arrays.read(full)), config, held_out(paths))
+    everything, held = list(arrays.read(full)), held_out(paths)
+    reasons = verdicts(everything, config, held)
+    sound = verdicts(everything, config, held, judge_request)
     stage.folder.mkdir(parents=True, exist_ok=True)
     rows = lambda kept: (_kept(row, rule, why) for row, (rule, why) in zip(arrays.read(full), reasons, strict=True) if (not rule) is kept)  # noqa: E731
     kept = arrays.write(stage.file(KEPT), rows(True))
     rejected = arrays.write(stage.file(REJECTED), rows(False))
+    asked = ({name: row[name] for name in _ASKED} for row, (rule, _) in zip(everything, sound, strict=True) if not rule)
+    requests = arrays.write(stage.file(REQUESTS), asked)
     counts = Counter(rule for rule, _ in reasons if rule)
     figures = {
         "rows": kept + rejected,
         "kept": kept,
         "share_kept": round(kept / len(reasons), 4) if reasons else None,
+        "sound_requests": requests,
         "rejected": {name: counts[name] for name in NAMES},
     }
     files.write_json(stage.file(STATISTICS), figures)
@@ -49,7 +58,7 @@ def run(stage: Stage, before: Stage, config: SyntheticConfig, paths: Paths) -> I
     yield report(stage, figures)
 
 
-def verdicts(rows: list[dict[str, Any]], config: SyntheticConfig, held: Iterable[str]) -> list[tuple[str, str]]:
+def verdicts(rows: list[dict[str, Any]], config: SyntheticConfig, held: Iterable[str], judge: Judge = judge) -> list[tuple[str, str]]:
     """For each row the rule against it and the reason, two empty texts for a row to keep.
 
     Of nearly equal requests the first one that passed everything else is kept, so more rows behind these never change what is kept of them.
@@ -91,7 +100,7 @@ def report(stage: Stage, figures: dict[str, Any]) -> Report:
             reasons[row["rule"]].append(f"{row['id']}: {row['reason']}")
     table = tuple((name, f"{count:,}", f"{count / figures['rows']:.0%}") for name, count in figures["rejected"].items() if count)
     shown = tuple(line for name in NAMES for line in reasons[name][:1])
-    title = f"{figures['kept']:,} of {figures['rows']:,} rows are kept"
+    title = f"{figures['kept']:,} of {figures['rows']:,} rows are kept; of {figures['sound_requests']:,} the request is sound"
     return Report(title, figures, (Table(("rule", "rows", "share"), table, "Rejected"), Lines("For example", shown)))
 
 

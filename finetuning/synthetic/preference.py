@@ -1,4 +1,4 @@
-"""The preference stage: several answers to each kept request, scored; the best against the worst above a margin becomes a pair."""
+"""The preference stage: several answers to each sound request, scored; the best against the worst above a margin becomes a pair."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from assistant.core import files
+from assistant.core.errors import DataError
 from assistant.core.events import Event, Notice, Progress, Report, Step, Table
 from assistant.core.facts import normalise
 from assistant.core.values import Message
@@ -42,14 +43,14 @@ def ready(stage: Stage, kept: Stage, decided: dict[str, Any], config: SyntheticC
     same = manifest.get("settings") == decided and manifest.get("margin") == config.margin
     if manifest.get("status") != "done" or not same or manifest.get("wanted", 0) < pairs:
         return False
-    return manifest.get("filtered_sha256") == files.sha256(kept.file(filtered.KEPT))
+    return manifest.get("filtered_sha256") == files.sha256(kept.file(filtered.REQUESTS))
 
 
 def run(
     stage: Stage, kept: Stage, writer: Writer, judge: Judge, config: SyntheticConfig, seed: int, wanted: int, decided: dict[str, Any]
 ) -> Iterator[Event]:
     """Answer and score request after request until there are enough pairs. Every batch is on the disk before the next one begins."""
-    requests = kept.done()["rows"]
+    requests = requests_of(kept)
     stage.folder.mkdir(parents=True, exist_ok=True)
     checkpoint, size = stage.file(CHECKPOINT), max(1, config.batch // config.answers)
     first = _sound(checkpoint, kept, size)
@@ -59,7 +60,7 @@ def run(
     yield Step(f"{writer.name} answers each request {config.answers} times, {judge.name} scores: {wanted:,} pairs of {requests:,} requests")
     before, began = float(stage.manifest().get("seconds", 0.0)), time.monotonic()
     stage.note("running", decided, seconds=round(before, 1))
-    left, done = islice(arrays.read(kept.file(filtered.KEPT)), first * size, None), first * size
+    left, done = islice(arrays.read(kept.file(filtered.REQUESTS)), first * size, None), first * size
     for number in range(first, -(-requests // size)):
         if pairs >= wanted:
             break
@@ -73,6 +74,14 @@ def run(
         figures: dict[str, float | str] = {"pairs": pairs, "requests/min": round(60 * rate, 1)}
         yield Progress(done, requests, "requests", figures, (requests - done) / rate if rate else None)
     yield from _finished(stage, kept, config, wanted, decided, before + time.monotonic() - began)
+
+
+def requests_of(kept: Stage) -> int:
+    """How many requests are sound; a DataError where the filter has not counted them."""
+    count = kept.done()["statistics"].get("sound_requests")
+    if count is None:
+        raise DataError(f"{kept.folder} was filtered by an older version.", "Run `synthesize --stage filtered` again.")
+    return int(count)
 
 
 def chosen(checkpoint: Any, config: SyntheticConfig) -> Iterator[tuple[dict[str, Any], Pair]]:
@@ -116,7 +125,7 @@ def _finished(stage: Stage, kept: Stage, config: SyntheticConfig, wanted: int, d
         "rejected_words": _words(stage, "rejected"),
     }
     more = {"seconds": round(seconds, 1), "wanted": wanted, "margin": config.margin}
-    stage.note("done", decided, rows=count, statistics=figures, filtered_sha256=files.sha256(kept.file(filtered.KEPT)), **more)
+    stage.note("done", decided, rows=count, statistics=figures, filtered_sha256=files.sha256(kept.file(filtered.REQUESTS)), **more)
     lines = (
         ("requests answered and scored", f"{answered:,}"),
         ("pairs", f"{count:,}, {figures['share'] or 0:.0%} of the requests"),
@@ -145,11 +154,12 @@ def _batch(
 
 
 def _pair(row: dict[str, Any], config: SyntheticConfig) -> Pair | None:
-    """The best against the worst answer; None when they are too near, or the same."""
+    """The best answer that came to its end against the worst; None when they are too near, or the same."""
     there = [answer for answer in row["answers"] if answer["text"]]
-    if len(there) < 2:
+    ended = [answer for answer in there if answer["ended"]]
+    if len(there) < 2 or not ended:
         return None
-    best, worst = max(there, key=lambda answer: answer["reward"]), min(there, key=lambda answer: answer["reward"])
+    best, worst = max(ended, key=lambda answer: answer["reward"]), min(there, key=lambda answer: answer["reward"])
     if best["reward"] - worst["reward"] < config.margin or normalise(best["text"]) == normalise(worst["text"]):
         return None
     return Pair(tuple(conversation(row["category"], row["instruction"])), best["text"], worst["text"], SOURCE)
@@ -161,10 +171,10 @@ def _about(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sound(checkpoint: Any, kept: Stage, size: int) -> int:
-    """The whole batches of the checkpoint whose requests are still the kept ones; everything behind them is taken away."""
+    """The whole batches of the checkpoint whose requests are still the sound ones; everything behind them is taken away."""
     groups = arrays.whole(checkpoint, "batch", size)
     same = 0
-    for row, request in zip(arrays.read(checkpoint), arrays.read(kept.file(filtered.KEPT)), strict=False):
+    for row, request in zip(arrays.read(checkpoint), arrays.read(kept.file(filtered.REQUESTS)), strict=False):
         if (row["id"], row["instruction"]) != (request["id"], request["instruction"]):
             break
         same += 1

@@ -170,6 +170,11 @@ RULES: dict[str, Rule] = {
 }
 
 
+def judge_request(row: Row, limits: SyntheticConfig) -> tuple[str, str]:
+    """``judge`` of the request alone, as if it had been answered well."""
+    return judge({**row, "response": "A short answer, in plain words.", "response_ended": True}, limits)
+
+
 def judge(row: Row, limits: SyntheticConfig) -> tuple[str, str]:
     """The first rule against a row and its reason; two empty texts when it is kept."""
     for name, rule in RULES.items():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +7,7 @@ from assistant.core import files
 from assistant.core.paths import Paths
 from assistant.core.store import Store
 from assistant.core.values import Message
-from finetuning.synthetic import pairs, source
+from finetuning.synthetic import arrays, pairs, source
 from tests.data_room import dialogue, run_in, write_rows
 
 
@@ -57,6 +58,40 @@ def test_the_best_answer_stands_against_the_worst(writing, judge, paths):
     assert (len(train), len(val)) == (10, 2)
     assert set(train[0]) == {"prompt", "chosen", "rejected", "source", "when"}
     assert writing.released == 1
+
+
+def test_a_request_whose_answer_was_rejected_gets_new_answers_and_one_that_is_cut_off_none(writing, judge, paths):
+    run_in(paths, "synthesize", "--stage", "raw", "--rows", 16)
+    path = paths.datasets / "synthetic" / "raw" / "instructions_final_full.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[0]["response_ended"], rows[1]["instruction_ended"] = False, False
+    arrays.write(path, rows)
+    run_in(paths, "synthesize", "--stage", "filtered")
+    synthesize(paths, "--stage", "preference")
+    folder = paths.datasets / "synthetic" / "filtered"
+    kept = {row["id"] for row in json.loads((folder / "instructions_filtered.json").read_text(encoding="utf-8"))}
+    answered = {row["id"] for row in rows_at(paths, "preference_checkpoint")}
+    assert rows[0]["id"] in answered - kept
+    assert rows[1]["id"] not in answered
+
+
+def test_an_answer_that_was_cut_off_is_never_the_better_one(writing, judge, paths, monkeypatch):
+    said = writing.batch
+
+    def cut(*given, **named):
+        # The longest, which this judge likes best, never comes to its end.
+        found = said(*given, **named)
+        longest = max(found, key=lambda one: len(one.text))
+        return [replace(one, stopped="length") if one is longest else one for one in found]
+
+    run_in(paths, "synthesize", "--stage", "raw", "--rows", 16)
+    run_in(paths, "synthesize", "--stage", "filtered")
+    monkeypatch.setattr(writing, "batch", cut)
+    synthesize(paths, "--stage", "preference")
+    scored = {row["id"]: row["answers"] for row in rows_at(paths, "preference_checkpoint")}
+    ended = {one: [answer["text"] for answer in answers if answer["ended"]] for one, answers in scored.items()}
+    assert any(len(texts) < 4 for texts in ended.values())
+    assert all(row["chosen"] in ended[row["id"]] for row in rows_at(paths, "preference_data"))
 
 
 def test_a_stopped_preference_stage_goes_on_without_a_lost_or_doubled_row(writing, judge, paths, tmp_path):
