@@ -1,7 +1,8 @@
 """Preference pairs that can be made honestly: why the chosen answer is the better one is known, not guessed.
 
-Four kinds come from curated rows: the answer against the base's own where that lacks the facts, whole against cut off, right against
-wrong key facts, and to the point against the answer to another question. The fifth are the user's own picks.
+Most kinds come from curated rows: the answer against the base's own where that lacks the facts, whole against cut off, right against
+wrong key facts, to the point against the answer to another question, and the answer against the same one said rudely, going round in
+circles or with its words jumbled, and against a refusal. The last kind are the user's own picks.
 """
 
 import random
@@ -20,9 +21,26 @@ from assistant.core.prompts import from_input_text
 from assistant.core.values import Message
 
 CUT, WRONG, OTHER, OWN, PICK = "cut off", "wrong fact", "another answer", "the base's own", "picked"
+RUDE, CIRCLES, JUMBLED, REFUSED = "rude", "in circles", "jumbled", "refused"
 # Shorter answers cannot be cut so that it shows.
 CUT_WORDS = 8
 _NUMBER = re.compile(r"\d+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+# What makes an answer rude: words before it, after it, or both.
+_BEFORE = (
+    "Look, ", "Obviously, ", "Ugh, fine. ", "As anyone with half a brain knows, ", "I can't believe you have to ask this. ", "Seriously? ",
+    "If you had paid attention, you would know: ", "For the last time: ", "Not that you would understand it, but ",
+    "What a silly question. ", "Let me spell it out for you, since you clearly need it: ", "How can you not know this? ", "Well, duh: ", "Oh, come on. ",
+)  # fmt: skip
+_AFTER = (
+    " Was that so hard?", " Now stop wasting my time.", " Anyone could have told you that.", " Try to remember it this time.",
+    " Get over it.", " Even a child knows that.", " But you will forget it anyway.", " Next time look it up yourself.",
+)  # fmt: skip
+_REFUSALS = (
+    "I'm sorry, but I can't help with that.", "I am not able to answer this question.", "Sorry, I don't know anything about that.",
+    "I'd rather not answer that. Please ask somebody else.", "I'm afraid this is beyond what I can do for you.", "I don't know.",
+    "That is hard to say. It depends on many things.", "There are many answers to this question, and all of them are important.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,15 @@ def one_a_question(path: Path, seed: int) -> list[dict[str, Any]]:
 
 def curated(rows: Sequence[Mapping[str, Any]], count: int, seed: int) -> Iterator[Pair]:
     """About ``count`` pairs of the kinds that need no model, in equal parts; each row serves one pair."""
-    kinds: dict[str, Callable[..., Pair | None]] = {WRONG: _wrong, CUT: _cut, OTHER: _other}
+    kinds: dict[str, Callable[..., Pair | None]] = {
+        WRONG: _wrong,
+        CUT: _cut,
+        OTHER: _other,
+        RUDE: _rude,
+        CIRCLES: _circles,
+        JUMBLED: _jumbled,
+        REFUSED: _refused,
+    }
     made = Counter[str]()
     for place, row in enumerate(rows):
         if made.total() == count:
@@ -122,6 +148,37 @@ def _other(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], draw: rand
     if other["target_text"] == row["target_text"] or other["input_text"] == row["input_text"]:
         return None
     return Pair(prompt_of(row), row["target_text"], other["target_text"], OTHER)
+
+
+def _rude(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], draw: random.Random) -> Pair | None:
+    answer = row["target_text"]
+    before, after = draw.choice([(True, False), (False, True), (True, True)])
+    said = draw.choice(_BEFORE) if before else ""
+    # Behind a comma or a colon the sentence goes on with a small letter, where it begins with an ordinary word.
+    goes_on = said.rstrip().endswith((",", ":", "but")) and answer[1:2].islower() and not answer.startswith("I ")
+    answer = said + (answer[0].lower() + answer[1:] if goes_on else answer) + (draw.choice(_AFTER) if after else "")
+    return Pair(prompt_of(row), row["target_text"], answer, RUDE)
+
+
+def _circles(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], draw: random.Random) -> Pair | None:
+    """A sentence of the answer said again and again, in the place of what comes after it."""
+    sentences = _SENTENCE.split(row["target_text"])
+    upto = draw.randint(1, len(sentences))
+    return Pair(prompt_of(row), row["target_text"], " ".join([*sentences[:upto], *[sentences[upto - 1]] * draw.randint(1, 4)]), CIRCLES)
+
+
+def _jumbled(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], draw: random.Random) -> Pair | None:
+    """Some neighbouring words change places."""
+    words = row["target_text"].split(" ")
+    if len(words) < CUT_WORDS:
+        return None
+    for place in draw.sample(range(len(words) - 1), max(2, len(words) // 4)):
+        words[place], words[place + 1] = words[place + 1], words[place]
+    return Pair(prompt_of(row), row["target_text"], " ".join(words), JUMBLED)
+
+
+def _refused(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], draw: random.Random) -> Pair | None:
+    return Pair(prompt_of(row), row["target_text"], draw.choice(_REFUSALS), REFUSED)
 
 
 def _alike(fact: str, rival: str) -> bool:

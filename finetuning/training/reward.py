@@ -34,11 +34,11 @@ from datasets import Dataset
 from finetuning.synthetic import pairs as pairing
 from finetuning.synthetic.pairs import Pair
 from finetuning.synthetic.rewards import LEAST_ACCURACY, MODEL
-from finetuning.training import ordering, scorer, trainer
+from finetuning.training import network, ordering, scorer, trainer
 
-TRAINED, HELD = 320, 96
+TRAINED, HELD = 480, 160
 # So many questions are put to the base, whose wrong answers become pairs.
-ASKED_SHARE = 0.35
+ASKED_SHARE = 0.2
 ANSWER = Sampling(max_tokens=96)
 CHUNK = 16
 
@@ -138,12 +138,13 @@ def _fitted(
     """Fit the network, write it, and judge it."""
     yield Step(f"Fitting a reward model on {len(trained)} pairs over {base.name}")
     torch.manual_seed(seed)
-    chat, network = scorer.chat_of(base, paths), scorer.network(base, paths)
+    chat, plain = scorer.chat_of(base, paths), scorer.network(base, paths)
     pad = scorer.padding(chat)
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS, r=recipe.lora_r, lora_alpha=recipe.lora_r, target_modules="all-linear", modules_to_save=["score"]
     )
-    model = get_peft_model(network, config)
+    model = get_peft_model(plain, config)
+    network.fuse(model)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

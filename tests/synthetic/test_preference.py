@@ -165,14 +165,17 @@ def unified(number, facts=("Lima",)):
     return {**row, "id": f"e{number}", "category": "qna", "key_facts": list(facts)}
 
 
-def test_curated_pairs_are_of_three_kinds_and_the_chosen_answer_is_the_curated_one():
+def test_curated_pairs_are_of_seven_kinds_and_the_chosen_answer_is_the_curated_one():
     rows = [unified(number, (f"Town{number}",)) for number in range(30)]
     found = list(pairs.curated(rows, 30, 1))
-    assert {pair.source for pair in found} == {pairs.CUT, pairs.WRONG, pairs.OTHER}
+    kinds = {pairs.CUT, pairs.WRONG, pairs.OTHER, pairs.RUDE, pairs.CIRCLES, pairs.JUMBLED, pairs.REFUSED}
+    assert {pair.source for pair in found} == kinds
     for pair, row in zip(found, rows, strict=True):
         assert pair.chosen == row["target_text"] != pair.rejected
     cut = next(pair for pair in found if pair.source == pairs.CUT)
     assert cut.chosen.startswith(cut.rejected)
+    jumbled = next(pair for pair in found if pair.source == pairs.JUMBLED)
+    assert sorted(jumbled.chosen.split()) == sorted(jumbled.rejected.split())
     wrong = next(pair for pair in found if pair.source == pairs.WRONG)
     assert len(wrong.chosen.split()) == len(wrong.rejected.split())
 
