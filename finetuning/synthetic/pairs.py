@@ -30,7 +30,8 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _BEFORE = (
     "Look, ", "Obviously, ", "Ugh, fine. ", "As anyone with half a brain knows, ", "I can't believe you have to ask this. ", "Seriously? ",
     "If you had paid attention, you would know: ", "For the last time: ", "Not that you would understand it, but ",
-    "What a silly question. ", "Let me spell it out for you, since you clearly need it: ", "How can you not know this? ", "Well, duh: ", "Oh, come on. ",
+    "What a silly question. ", "Let me spell it out for you, since you clearly need it: ", "How can you not know this? ",
+    "Well, duh: ", "Oh, come on. ",
 )  # fmt: skip
 _AFTER = (
     " Was that so hard?", " Now stop wasting my time.", " Anyone could have told you that.", " Try to remember it this time.",
