@@ -53,6 +53,17 @@ def test_the_base_knows_the_capital_of_france(engine):
     assert "Paris" in "".join(token.text for token in spoken(engine, QUESTIONS[0], None, Sampling(max_tokens=30)))
 
 
+def test_answers_drawn_together_come_again_by_their_seed_and_end_each_by_itself(real_root):
+    engine = make("hf", real_root)
+    prompts = [prompt_of(engine, question) for question in (*QUESTIONS, "Say only: yes")]
+    drawn = [engine.batch(prompts, None, Sampling(40, 0.8, 0.95, seed=seed), scored=False) for seed in (3, 3, 4)]
+    engine.release()
+    assert [one.ids for one in drawn[0]] == [one.ids for one in drawn[1]] != [one.ids for one in drawn[2]]
+    assert {one.stopped for one in drawn[0]} == {"end", "length"}
+    assert all((one.stopped == "length") == (len(one.ids) == 40) for one in drawn[0])
+    assert not any(set(one.ids) & set(engine.format.end_ids) for one in drawn[0])
+
+
 def test_an_adapter_changes_the_answer_and_the_bare_base_stays_what_it_was(engine, adapters):
     before = spoken(engine, QUESTIONS[0], None)
     engine.set_adapters(keyed(adapters))

@@ -19,7 +19,7 @@ def small(real_root, tmp_path, monkeypatch):
     """A root with few curated rows, and few rows and tokens at once, so that it takes seconds."""
     configs = shutil.copytree(real_root.configs, tmp_path / "configs")
     file = configs / "training_config.yaml"
-    fewer = file.read_text(encoding="utf-8").replace("  batch: 16 ", "  batch: 8 ").replace("  answer_tokens: 224 ", "  answer_tokens: 80 ")
+    fewer = file.read_text(encoding="utf-8").replace("  batch: 48 ", "  batch: 8 ").replace("  answer_tokens: 224 ", "  answer_tokens: 80 ")
     assert fewer.count("batch: 8 ") == fewer.count("answer_tokens: 80 ") == 1
     file.write_text(fewer, encoding="utf-8")
     monkeypatch.setattr(Paths, "configs", property(lambda _: configs))
