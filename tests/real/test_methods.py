@@ -80,10 +80,11 @@ def test_batches_are_answered_with_every_kind_of_version_as_one_by_one(versions,
     made, _ = engine
     for adapter, work, _ in versions.values():
         prompts = [list(row.ids[: row.prompt]) for row in work.judged]
-        alone = [[token.id for token in made.stream(prompt, adapter.key, GREEDY, lambda: False)] for prompt in prompts]
+        alone = [next(made.stream(prompt, adapter.key, GREEDY, lambda: False)).top for prompt in prompts]
         together = made.batch(prompts, adapter.key, GREEDY)
-        # Padding moves bf16 by its last bit; the first word is not that close.
-        assert [list(answer.ids[:1]) for answer in together] == [ids[:1] for ids in alone]
+        # Padding moves a logit of 20 by a step of bf16 or two, 0.125 each: the first word is the one alone, or one as likely there.
+        for answer, likeliest in zip(together, alone, strict=True):
+            assert dict(likeliest)[answer.ids[0]] >= likeliest[0][1] - 0.3
 
 
 def test_the_base_under_all_of_them_is_untouched_and_each_can_be_dropped(versions, engine):
