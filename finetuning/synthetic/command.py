@@ -81,6 +81,8 @@ def _stages(source: Source, chosen: tuple[str, ...], wanted: Wanted) -> Iterator
         if compared.manifest().get("status") == "done":
             yield from preference.files_of(compared, config, seed)
         hint = "makes a domain of them that `train NAME` trains; docs/synthetic.md says what to expect."
+        if source.small:
+            yield Notice("Rows that a base as small as this one wrote itself did not make it better (docs/synthetic.md); a teacher's may.")
         yield Notice(f"`import {kept.file('sft_data')} --name NAME` {hint}")
 
 
