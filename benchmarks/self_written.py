@@ -45,22 +45,8 @@ def main() -> int:
     for kind in KINDS:
         if kind not in Store(paths).models():
             _train(paths, kind, random.Random(SEED).sample(rows[kind], count), given.epochs)
-    asked = (
-        "base",
-        *KINDS,
-        "--on",
-        "unified",
-        "--split",
-        "test",
-        "--limit",
-        str(given.limit),
-        "--suite",
-        *SUITES,
-        "--show",
-        "0",
-        "--engine",
-        "hf",
-    )
+    about = f"--on unified --split test --limit {given.limit} --show 0 --engine hf --suite"
+    asked = ("base", *KINDS, *about.split(), *SUITES)
     compared = _ft(paths, "compare", *asked, plain=not given.json)
     others = _others(paths, given.others, given.limit) if given.others else {}
     if given.json:

@@ -10,7 +10,7 @@ from assistant.core.paths import Paths
 
 def start(paths: Paths) -> None:
     """Write the program's log to ``logs/pz2.log`` (three files of at most 1 MB); a folder that cannot be written is no reason to stop."""
-    _quiet()
+    quiet()
     logger = logging.getLogger("pz2")
     if logger.handlers:
         return
@@ -29,8 +29,9 @@ def start(paths: Paths) -> None:
     logger.addHandler(handler)
 
 
-def _quiet() -> None:
-    """Keep notes of the machine learning libraries, which are for programmers, out of the middle of the screen."""
+def quiet() -> None:
+    """Keep what the machine learning libraries say to programmers off the screen; called before they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,16 +1,14 @@
 """transformers + peft: one base, many adapters. The live engine on a GPU; training's and evaluation's everywhere."""
 
-import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from assistant.core.logs import quiet
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
-# Its note on an optional kernel would land in the middle of the screen.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+quiet()
 
 import torch  # noqa: E402
 from transformers import AutoModelForCausalLM, DynamicCache  # noqa: E402
@@ -30,7 +28,7 @@ TOP = 5
 # The router and the scores read so many texts together.
 BATCH = 16
 # Answers are written together, so many at most, and of so many tokens with their prompts: the keys and values of the embedded base
-# are then 380 MB. 48 answers of 128 tokens were 1.4 times as fast as 16 (docs/LOG.md).
+# are then 380 MB. 48 answers of 128 tokens were 1.8 times as fast as 16 (docs/LOG.md).
 TOGETHER, TOGETHER_TOKENS = 48, 16_384
 # Only the likeliest tokens are drawn from; the penalty on repetition looks so far back. Both as llama.cpp does.
 MOST_LIKELY, REPEATED = 40, 64
@@ -190,7 +188,7 @@ class HfEngine:
                 inputs = {"input_ids": tokens[:, None]}
         return [self._generated(one, end, scored) for one in said]
 
-    def _generated(self, said: list["_Said"], end: Sequence[int], scored: bool) -> Generated:
+    def _generated(self, said: list[_Said], end: Sequence[int], scored: bool) -> Generated:
         """A row's tokens as an answer; a token that ends it is not part of it."""
         ended = bool(said) and said[-1].token in end
         said = said[:-1] if ended else said

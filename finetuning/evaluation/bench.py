@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,13 +156,10 @@ class Bench:
         self._engine = self._scorer = None
 
     def _load(self, name: str) -> Any:
-        with warnings.catch_warnings():
-            # Of libraries, about their own future.
-            warnings.simplefilter("ignore", FutureWarning)
-            engine = engines.make(name, self.base, self.settings, self.paths)
-            before = _reading(engine)
-            engine.set_adapters(_unique(self._adapters))
-            self.base_changes[name] = _apart(before, _reading(engine))
+        engine = engines.make(name, self.base, self.settings, self.paths)
+        before = _reading(engine)
+        engine.set_adapters(_unique(self._adapters))
+        self.base_changes[name] = _apart(before, _reading(engine))
         if self.base_changes[name] > SAME[name]:
             raise ModelError(
                 f"The base answers otherwise with adapters loaded (log-probabilities {self.base_changes[name]:.3f} apart on {name}).",

@@ -11,6 +11,7 @@ from assistant.core.commands import Context
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Event, Lines, Notice, Report, Table
 from assistant.core.paths import Paths
+from assistant.engine import embedded
 from finetuning.synthetic import config as configs
 from finetuning.synthetic import filtered, preference, raw, splits
 from finetuning.synthetic.source import Source
@@ -81,8 +82,9 @@ def _stages(source: Source, chosen: tuple[str, ...], wanted: Wanted) -> Iterator
         if compared.manifest().get("status") == "done":
             yield from preference.files_of(compared, config, seed)
         hint = "makes a domain of them that `train NAME` trains; docs/synthetic.md says what to expect."
-        if source.small:
-            yield Notice("Rows that a base as small as this one wrote itself did not make it better (docs/synthetic.md); a teacher's may.")
+        by = Stage.of(paths, "raw").manifest().get("settings", {}).get("by", "")
+        if by.partition(" ")[0] == embedded.NAME:
+            yield Notice(f"Rows that {embedded.NAME} wrote itself did not make it better (docs/synthetic.md); those of a teacher may.")
         yield Notice(f"`import {kept.file('sft_data')} --name NAME` {hint}")
 
 

@@ -39,7 +39,7 @@ def run(stage: Stage, before: Stage, config: SyntheticConfig, paths: Paths) -> I
     reasons = verdicts(everything, config, held)
     sound = verdicts(everything, config, held, judge_request)
     stage.folder.mkdir(parents=True, exist_ok=True)
-    rows = lambda kept: (_kept(row, rule, why) for row, (rule, why) in zip(arrays.read(full), reasons, strict=True) if (not rule) is kept)  # noqa: E731
+    rows = lambda kept: (_kept(row, rule, why) for row, (rule, why) in zip(everything, reasons, strict=True) if (not rule) is kept)  # noqa: E731
     kept = arrays.write(stage.file(KEPT), rows(True))
     rejected = arrays.write(stage.file(REJECTED), rows(False))
     asked = ({name: row[name] for name in _ASKED} for row, (rule, _) in zip(everything, sound, strict=True) if not rule)

@@ -50,11 +50,6 @@ class Source:
         """The base of this root."""
         return engines.base_of(self.settings, self.paths)
 
-    @property
-    def small(self) -> bool:
-        """Whether the embedded base writes, whose own rows did not help it (docs/LOG.md)."""
-        return self.teacher is None and self.base.gguf is not None
-
     def writer(self) -> Writer:
         """The teacher, or the base loaded."""
         if self.teacher:

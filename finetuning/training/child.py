@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from assistant.core import files, settings
 from assistant.core.errors import PZ2Error, TrainingError, from_os_error
 from assistant.core.events import Event, Failed, Finished, to_json
+from assistant.core.logs import quiet
 from assistant.core.paths import Paths
 from finetuning.training import processes, runs
 from finetuning.training.launch import STOP_FILE, disk_full, disk_is_full
@@ -61,6 +62,7 @@ def main(words: list[str]) -> int:
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), voice.on_signal if name != "SIGHUP" else signal.SIG_IGN)
+    quiet()
     _lower_priority()
     run = _announce(paths, given.run) if processes.is_first() else runs.read(paths, given.run)
     status = _work(paths, run, voice)

@@ -18,7 +18,7 @@ from finetuning.training.recipe import LORA, Recipe
 # Fitted to what benchmarks/memory.py measures (docs/LOG.md): to be never under what was taken, and at most 15% over it.
 # The trainer's process with its libraries and no model.
 LIBRARIES_BYTES = 640_000_000
-# What batches of ever other widths leave in the heap: rows are not padded, so hardly two batches are alike.
+# What batches of many widths leave in the heap; fitted when every batch was as wide as its longest row, and too much since (docs/LOG.md).
 WIDTHS_BYTES = 330_000_000
 # What a heap takes beyond what lies in it.
 MARGIN = 1.06

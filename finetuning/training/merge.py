@@ -1,20 +1,16 @@
 """A version's weights in the base, as a network of its own or as one GGUF file, and the trial of what was written."""
 
 import json
-import logging
 import math
-import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("TQDM_DISABLE", "1")
-# Its note on an optional kernel would land in the middle of the screen.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+from assistant.core.logs import quiet
+
+quiet()
 
 import torch  # noqa: E402
 from jinja2 import TemplateError  # noqa: E402
@@ -84,13 +80,10 @@ def _network(source: Source, paths: Paths) -> Any:
             del network.config.quantization_config
     else:
         network = hf.load_base(source.base, paths).float()
-    with warnings.catch_warnings():
-        # Of libraries, about their own future.
-        warnings.simplefilter("ignore", FutureWarning)
-        model = PeftModel.from_pretrained(network, str(source.folder))
-        if model.active_peft_config.is_prompt_learning:
-            raise ModelError("Trained prompts cannot be merged into weights.", "Use --format adapter.")
-        return model.merge_and_unload(safe_merge=True)
+    model = PeftModel.from_pretrained(network, str(source.folder))
+    if model.active_peft_config.is_prompt_learning:
+        raise ModelError("Trained prompts cannot be merged into weights.", "Use --format adapter.")
+    return model.merge_and_unload(safe_merge=True)
 
 
 def _save_tokenizer(source: Source, paths: Paths, folder: Path) -> Any:

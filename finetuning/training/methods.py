@@ -1,6 +1,5 @@
 """The methods of training: how the base is loaded for each one, and what is trained over it."""
 
-import logging
 from typing import Any
 
 import torch
@@ -26,8 +25,6 @@ def load(base: Base, paths: Paths, recipe: Recipe) -> Any:
     if recipe.flash_attention and not hardware.flash_attention_missing():
         options["attn_implementation"] = "flash_attention_2"
     if recipe.quantised:
-        # Its note on an optional kernel would land in the log of every run.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         options["quantization_config"] = _quantisation(recipe)
         options["device_map"] = {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"}
     network = hf.load_base(base, paths, **options)

@@ -2,13 +2,10 @@
 
 import os
 import shutil
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
 from peft import PeftModel
@@ -44,7 +41,6 @@ START, VALIDATIONS = "start.json", "validations.json"
 
 def train(paths: Paths, settings: Settings, run: Run, say: Say, stop: Stop) -> bool:
     """Train a run to the end and write its version; False when it was asked to stop on the way (it can be resumed)."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
     processes.begin()
     stop = _together(stop)
     work = load(paths, settings, run, say, stop)

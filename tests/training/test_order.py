@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuning.training.order import batches
+from finetuning.training.order import batches, width
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=300)
 
@@ -18,6 +18,13 @@ def test_every_pass_trains_every_row_once(lengths, size, epochs, seed):
 @given(LENGTHS, st.integers(1, 9), st.integers(1, 40), st.integers(0, 5))
 def test_a_shorter_run_is_the_beginning_of_a_longer_one(lengths, size, count, seed):
     assert batches(lengths, size, 1, seed, count) == batches(lengths, size, 1, seed, count + 7)[:count]
+
+
+def test_batches_come_in_few_widths_of_little_padding():
+    widths = {shared + own: width(shared + own, shared) for shared in (0, 31) for own in range(1, 400)}
+    assert all(longest <= wide <= longest + 31 for longest, wide in widths.items())
+    assert len({width(own) for own in range(1, 257)}) == 16
+    assert width(31 + 20, 31) == 31 + 24
 
 
 def test_another_seed_or_pass_gives_another_order():
