@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from assistant.chat import context
+from assistant.chat import context, notes
 from assistant.chat.history import History, Turn
 from assistant.chat.live import Live, Speaker
 from assistant.chat.pins import pinned
@@ -27,7 +27,6 @@ RETRY_TEMPERATURE = 0.7
 AUDITIONS = 4
 # A category this likely needs no earlier question to be understood.
 CLEAR = 0.8
-KOREAN = "This base model knows no Korean, so it answers in English."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ class Asked:
     able: Mapping[str, bool] = field(default_factory=dict)
     # The turns before it; without the last one where that one's question is asked again.
     turns: Sequence[Turn] = ()
+    # The last answer, when an expert is to answer its question again.
+    again: Reply | None = None
 
     def before(self, model: str) -> Sequence[Turn]:
         """The turns a model reads before the question: none where it was trained on such questions, which stand by themselves.
@@ -90,12 +91,16 @@ class Session:
     def say(self, text: str, *, expert: bool = False, at: int | None = None, again: bool = False) -> Iterator[Event]:
         """Answer a message. ``expert`` asks the specialist, ``again`` wants other words; ``at`` answers as if only so many turns had been.
 
-        Closing the generator stops the answer; the turn is kept only when it is whole.
+        Closing the generator stops the answer; the turn is kept only when it is whole. Who asks the expert to answer again, and would hear
+        the same model say the same, gets one line instead of a turn.
         """
         asked = self.decide(text, self.turns if at is None else self.turns[:at], expert)
         yield from self.live.follow()
+        if asked.again and not again and (notice := notes.instead(asked.route, asked.again)):
+            yield notice
+            return
         if triggers.is_foreign(text, self.live.settings.base) and asked.route.model in (*BUILT_IN, "base"):
-            yield Notice(KOREAN)
+            yield Notice(notes.KOREAN)
         started = time.perf_counter()
         with self.live.residents.turn():
             said = yield from self._answered(asked, again)
@@ -106,7 +111,8 @@ class Session:
             self._keep(Turn(cleaned(text), reply, draft, said.speech.signs), at)
             yield TurnDone(reply)
         self.offered = said.next.model if said.next.step == "offer" else None
-        yield from _told(asked, said, reply, self.live.settings.router.unlikely)
+        confidence = said.draft.confidence if said.draft else None
+        yield from notes.under(asked.route, asked.judgement, said.next, confidence, reply, self.live.settings.router.unlikely)
         self._learn(reply, asked.turns)
         self._ahead(asked)
 
@@ -121,7 +127,8 @@ class Session:
         question, requested = text, expert or named is not None or triggers.asks_for_specialist(text)
         if turns and (accepted or triggers.asks_only_for_specialist(triggers.without_name(text, named) if named else text)):
             question = turns[-1].reply.question
-        if turns and requested and question == turns[-1].reply.question:
+        last = turns[-1].reply if turns and requested and question == turns[-1].reply.question else None
+        if last:
             turns = turns[:-1]
         follows = turns[-1].reply.model if turns and triggers.leans_on_the_last(question) else None
         judgement = self._judged(question, turns)
@@ -129,7 +136,7 @@ class Session:
         self.live.residents.pins = frozenset(filter(None, [pin]))
         able = self.live.able(question, follows)
         route = policy.first(judgement, pinned=pin, requested=requested, trained=trained, able=able, named=named, follows=follows)
-        return Asked(question, judgement, route, complexity(judgement, question), able, turns)
+        return Asked(question, judgement, route, complexity(judgement, question), able, turns, last)
 
     def foreseen(self, asked: Asked) -> Next:
         """What would follow the first answer, as far as the question alone tells."""
@@ -301,23 +308,6 @@ def cleaned(text: str) -> str:
 
 def _reason(after: Next, model: str) -> str:
     return f"{after.reason}, so {'the untouched base is likelier to know it' if model == 'base' else f'the {model} specialist answers'}"
-
-
-def _told(asked: Asked, said: _Said, reply: Reply, unlikely: float) -> Iterator[Notice]:
-    """The one line under an answer: an offer, or which of two is the likelier one, or that nobody is likely to be right."""
-    draft = said.draft.confidence if said.draft else None
-    if said.next.step == "offer":
-        words = "네, 전문가 모드로 해주세요" if triggers.is_korean(asked.question) else "yes, expert mode please"
-        yield Notice(f"The {said.next.model} specialist can answer this too ({said.next.reason}): say “{words}”.")
-    elif draft is not None and reply.confidence is not None and draft > max(reply.confidence, unlikely):
-        yield Notice(f"The first answer is the likelier one: it is right with {draft:.0%}, this one with {reply.confidence:.0%}.")
-    elif (
-        reply.confidence is not None
-        and reply.confidence < unlikely
-        and reply.trigger != "pinned"
-        and policy.specialist_of(asked.judgement) is not None
-    ):
-        yield Notice(f"Nobody here is likely to know this: the answer is right with {reply.confidence:.0%}. Better look it up.")
 
 
 def _reply(asked: Asked, said: _Said, seconds: float) -> Reply:

@@ -143,7 +143,7 @@ def _requested(judgement: Judgement | None, trained: Collection[str], able: Mapp
     domains = [model for model in trained if model not in (*SPECIALISTS, *DEFAULTS)]
     sure = next((model for model in domains if able.get(model)), None)
     if judgement is not None and judgement.category == "general" and not sure:
-        return Route(_default(trained), None, "everyday talk stays with the unified model, which needs no expert")
+        return Route(_default(trained), None, f"everyday talk stays with the {_default(trained)} model, which needs no expert")
     specialist = likelier(judgement)
     if specialist in trained:
         return Route(specialist, "request", f"you asked for the expert, and the question is {specialist}")

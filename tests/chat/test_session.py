@@ -40,11 +40,11 @@ def test_the_unified_model_answers_as_soon_as_it_is_live_and_the_switch_is_annou
 def test_asking_for_the_expert_alone_asks_the_previous_question_again(session, paths, finish, engine):
     for model in ("unified", "technical"):
         Store(paths).make_live(model, finish(model))
-    list(session.say("How do I draw a line?"))
+    assert reply_of(list(session.say("Which key draws a line?"))).model == "unified"
     reply = reply_of(list(session.say("네, 전문가 모드로 해주세요")))
-    assert (reply.question, reply.model, reply.trigger, reply.escalated) == ("How do I draw a line?", "technical", "request", True)
+    assert (reply.question, reply.model, reply.trigger, reply.escalated) == ("Which key draws a line?", "technical", "request", True)
     adapter, prompt = engine.prompts[-1]
-    assert adapter == "technical/0001" and "How do I draw a line?" in prompt and "Unified says" not in prompt
+    assert adapter == "technical/0001" and "Which key draws a line?" in prompt and "Unified says" not in prompt
 
 
 def test_asking_for_the_expert_with_a_question_answers_that_question_at_once(session, paths, finish):
@@ -62,6 +62,20 @@ def test_general_talk_never_goes_to_an_expert(session, live, paths, finish):
 def test_an_untrained_expert_is_said_and_the_unified_model_answers(session):
     events = list(session.say("expert mode: how do I draw a line?"))
     assert "not trained yet" in next(e for e in events if isinstance(e, RouteChosen)).reason
+    assert "`ft: train technical`" in next(e for e in events if isinstance(e, Notice)).text
+
+
+def test_an_expert_who_is_not_trained_or_has_just_spoken_is_told_and_no_turn(session, paths, finish):
+    list(session.say("How do I draw a line?"))
+    (notice,) = session.say("expert mode please")
+    assert (
+        notice.text.endswith("specialist is not trained yet (`ft: train technical`); the answer above stays.") and len(session.turns) == 1
+    )
+    Store(paths).make_live("technical", finish("technical"))
+    assert reply_of(list(session.say("expert mode please"))).model == "technical"
+    (notice,) = session.say("전문가 모드로 해주세요")
+    assert "that of the technical specialist" in notice.text and len(session.turns) == 2
+    assert reply_of(list(session.retry())).model == "technical"
 
 
 def test_a_model_is_asked_with_the_system_prompt_it_was_trained_with(session, paths, finish, engine):
