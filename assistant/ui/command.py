@@ -80,9 +80,19 @@ def _install(context: Context) -> Iterator[Event]:
     if not context.questions.confirm(f"{missing} Install them now?", True):
         raise ModelError(missing, "Run `./run_finetuning.sh setup` when you want to train.")
     yield Step("Installing what training needs")
-    subprocess.run([sys.executable, str(SET_UP), "setup"], env={**os.environ, "PZ2_VENV": sys.prefix}, check=False)
+    # Through a pipe, so that the installer is quiet: its own lines would run into the spinner's.
+    setup = [sys.executable, str(SET_UP), "setup"]
+    env = {**os.environ, "PZ2_VENV": sys.prefix, "PYTHONIOENCODING": "utf-8"}
+    said: list[str] = []
+    with subprocess.Popen(setup, env=env, stderr=subprocess.PIPE, encoding="utf-8", errors="replace") as process:
+        for line in map(str.strip, process.stderr or ()):
+            if line.endswith("…"):
+                yield Step(line.removesuffix("…").strip())
+            elif line:
+                said.append(line)
     importlib.invalidate_caches()
     if not has_torch():
+        yield from (Notice(line, "warning") for line in said)
         raise ModelError("Training's packages could not be installed.", "Read the lines above, then run `./run_finetuning.sh setup`.")
 
 

@@ -87,20 +87,28 @@ def test_without_torch_the_person_is_asked_and_a_no_is_kept(paths, monkeypatch, 
     assert "`./run_finetuning.sh setup` when you want to train" in failed.fix
 
 
-def test_a_yes_installs_the_packages_and_goes_on(paths, monkeypatch, tmp_path):
-    there, called = [False], []
-    monkeypatch.setattr(command, "has_torch", lambda: there[0])
+SET_UP = """
+import os, pathlib, sys
+print("Installing what it needs …", file=sys.stderr)
+print("no space left on the disk", file=sys.stderr)
+pathlib.Path(os.environ["PZ2_VENV"], "called").write_text(sys.argv[-1])
+"""
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_yes_installs_the_packages_and_goes_on_or_says_why_not(paths, monkeypatch, tmp_path, works):
     (tmp_path / "pz2-ready.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "set_up.py").write_text(SET_UP, encoding="utf-8")
     monkeypatch.setattr(command.sys, "prefix", str(tmp_path))
-
-    def run(words, env, check):
-        called.append((words[-1], env["PZ2_VENV"]))
-        there[0] = True
-
-    monkeypatch.setattr(command.subprocess, "run", run)
+    monkeypatch.setattr(command, "SET_UP", tmp_path / "set_up.py")
+    monkeypatch.setattr(command, "has_torch", lambda: works and (tmp_path / "called").is_file())
     events = list(command.prepared(TOY, ["learn"], Context(paths, questions=Answers(True))))
-    assert called == [("setup", str(tmp_path))]
-    assert events[1:] == [Notice("learnt"), Finished(0)]
+    assert (tmp_path / "called").read_text(encoding="utf-8") == "setup"
+    assert Step("Installing what it needs") in events
+    if works:
+        assert events[-2:] == [Notice("learnt"), Finished(0)]
+    else:
+        assert Notice("no space left on the disk", "warning") in events and events[-1] == Finished(2)
 
 
 @pytest.mark.parametrize("words", ["train unifed", "prefer unifed", "train", "train qna --lerning_rate 1", "trian"])
