@@ -90,7 +90,7 @@ class Router:
         self.trained = [model for model in self.subjects if model != "base"]
         self.probe = classifier.live(Store(paths), self.bench.base.name, self.bench.base.sha256)[0]
         self.calibrations = {
-            model: confidence.load(calibrate.folder(paths, subject) / confidence.FILE, self.bench.name)
+            model: confidence.known(calibrate.folder(paths, subject), subjects.sha256(subject, self.bench.base), self.bench.name)
             for model, subject in self.subjects.items()
         }
         base = self.bench.base

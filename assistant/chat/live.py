@@ -169,10 +169,9 @@ class Live:
     def calibration(self, speaker: Speaker) -> Calibration | None:
         """What maps this speaker's answers to probabilities on this engine; None when it was not calibrated for it."""
         # Read each time (a small file), so that one fitted meanwhile counts from the next answer on.
-        folder = self._paths.base if speaker.version is None else self.store.version_folder(speaker.model, speaker.version)
-        found = confidence.load(folder / confidence.FILE, self.engine.name)
-        of_another_base = found is not None and speaker.version is None and found.weights != self.base.sha256
-        return None if of_another_base else found
+        if speaker.version is None:
+            return confidence.known(self._paths.base, self.base.sha256, self.engine.name)
+        return confidence.load(self.store.version_folder(speaker.model, speaker.version) / confidence.FILE, self.engine.name)
 
     def prospect(self, model: str) -> Speaker | None:
         """Who would answer for a model, without loading it; None when it has no sound live version."""

@@ -53,11 +53,11 @@ def facts(context: Context) -> dict[str, Any]:
         models.append(
             {"model": model, "live": current, "versions": versions, "loaded": resident.get(model) == current and current is not None}
         )
-    base, engine, fault = settings.base, None, None
+    base, weights, engine, fault = settings.base, "", None, None
     try:
         found = engines.base_of(settings, paths)
         folders = [store.version_folder(item["model"], item["live"]) for item in models if item["live"]]
-        base, engine = found.name, engines.engine_at_start(settings, found, folders)
+        base, weights, engine = found.name, found.sha256, engines.engine_at_start(settings, found, folders)
     except PZ2Error as error:
         fault = f"{error.what} {error.fix}"
     trained = [item["model"] for item in models if item["live"]]
@@ -72,7 +72,7 @@ def facts(context: Context) -> dict[str, Any]:
         "router": {
             "mode": "pinned" if pins.pinned(paths) else "auto",
             "pinned": pins.pinned(paths),
-            **router_status.facts(paths, store, settings.router, engine),
+            **router_status.facts(paths, store, settings.router, engine, weights),
         },
         "memory": {
             "process_mb": psutil.Process().memory_info().rss // 1_000_000,

@@ -9,9 +9,9 @@ from assistant.core.store import Store
 from assistant.router import confidence, usage
 
 
-def facts(paths: Paths, store: Store, settings: RouterSettings, engine: str | None) -> dict[str, Any]:
-    """The router's part of ``status --json``."""
-    calibrations = calibrated(paths, store, engine)
+def facts(paths: Paths, store: Store, settings: RouterSettings, engine: str | None, base: str = "") -> dict[str, Any]:
+    """The router's part of ``status --json``; ``base`` is the SHA-256 of the base's weights."""
+    calibrations = calibrated(paths, store, engine, base)
     habits = usage.read(paths.usage)
     known = [model for model, found in calibrations.items() if found is not None]
     return {
@@ -27,7 +27,7 @@ def facts(paths: Paths, store: Store, settings: RouterSettings, engine: str | No
 def note(settings: RouterSettings, calibrated: list[str]) -> str:
     """The thresholds in one line."""
     hands = "hands over" if settings.escalation == "auto" else "offers"
-    missing = "" if calibrated else "; confidence is not calibrated yet (`calibrate`)"
+    missing = "" if calibrated else "; no confidence is calibrated yet (`calibrate`)"
     return f"{hands} below {settings.confidence:.0%} confidence or from {settings.complexity:.0%} complexity{missing}"
 
 
@@ -38,9 +38,9 @@ def preloading(data: dict[str, Any]) -> str:
     return f"{data['found']} of {data['needed']} times a needed specialist was in memory already ({data['hit_rate']:.0%})"
 
 
-def calibrated(paths: Paths, store: Store, engine: str | None) -> dict[str, confidence.Calibration | None]:
+def calibrated(paths: Paths, store: Store, engine: str | None, base: str) -> dict[str, confidence.Calibration | None]:
     """The calibration of the base and of everything live, for an engine."""
-    found = {"base": confidence.load(paths.base / confidence.FILE, engine)}
+    found = {"base": confidence.known(paths.base, base, engine)}
     for model in store.models():
         try:
             version = store.current(model).version

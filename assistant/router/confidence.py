@@ -22,6 +22,8 @@ from assistant.core.values import Token
 from assistant.router.repetition import loop_length
 
 FILE = "calibration.json"
+# That of the embedded base on llama.cpp, for machines where nothing was calibrated yet (figures: docs/LOG.md).
+BUILT_IN = Path(__file__).with_name("embedded_calibration.json")
 # Counts up when the features below change, so that a file fitted on others is not read.
 FORM = 1
 FEATURES = (
@@ -133,6 +135,15 @@ def load(path: Path, engine: str | None = None) -> Calibration | None:
     except (DataError, OSError, KeyError, TypeError, ValueError):
         # An answer without a confidence is better than no answer; `status` says what is not calibrated.
         return None
+
+
+def known(folder: Path, weights: str, engine: str | None) -> Calibration | None:
+    """The calibration in a folder for these weights (their SHA-256); the one that ships with PZ2 where it is of the same ones."""
+    for path in (folder / FILE, BUILT_IN):
+        found = load(path, engine)
+        if found is not None and found.weights == weights:
+            return found
+    return None
 
 
 def save(calibration: Calibration, folder: Path) -> Path:

@@ -1,7 +1,8 @@
 """Fit a version's confidence: its answers to held-out rows with key facts, right or wrong, on the engine that answers in the chat.
 
 Fitted are rows of entries that were never trained (validation) and unseen wordings of trained ones, in the proportion of the held-out
-files; the wordings that are fitted on are always the same ``FITTED`` first of each category, so the others can judge (``parts``).
+files; the wordings that are fitted on are always the same ``FITTED`` first of each category, so the others can judge (``parts``). The
+base, which knows next to nothing of these rows, is asked the questions of general ability as well.
 """
 
 import random
@@ -16,15 +17,16 @@ from assistant.core.errors import DataError
 from assistant.core.events import Checked, Event, Notice, Report, Step, Table
 from assistant.core.facts import is_right
 from assistant.core.paths import Paths
-from assistant.core.values import Sampling
+from assistant.core.values import Message, Sampling
 from assistant.engine import base as engines
 from assistant.router import confidence, fitting
 from assistant.router.confidence import Calibration
 from assistant.router.fitting import Labelled
 from finetuning.evaluation import asked as held_out_rows
-from finetuning.evaluation import judging, reliability, subjects
+from finetuning.evaluation import judging, reliability, subjects, suites
 from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Bench, Said
+from finetuning.evaluation.checkers import Check, all_kept
 from finetuning.evaluation.subjects import Subject
 
 # Unseen wordings of each category that may be fitted on; all others are left to judge.
@@ -67,8 +69,8 @@ def after_proof(bench: Bench, judged: Sequence[Subject], asked: Sequence[Asked],
         return
     sampling = judging.decoding(bench, asked)
     for subject in judged:
-        known = confidence.load(folder(bench.paths, subject) / confidence.FILE, bench.name)
-        if known is not None and known.weights == subjects.sha256(subject, bench.base):
+        weights = subjects.sha256(subject, bench.base)
+        if confidence.known(folder(bench.paths, subject), weights, bench.name) is not None:
             continue
         yield Step(f"Calibrating the confidence of {subject.label}")
         try:
@@ -88,6 +90,8 @@ def calibrate(
     ``sampling`` as the proof's makes its answers serve here too. Too few rows, or all right or all wrong, are a DataError.
     """
     rows, weights = fitting_rows(bench.paths, subject.model, limit)
+    checks = _general(subject, limit)
+    rows, weights = [*rows, *checks], [*weights, *[1.0] * len(checks)]
     if not rows:
         raise DataError(f"There are no held-out rows with key facts for {subject.model}.", "`generate` or `import` writes them.")
     # What lies outside of its training the base answers, with the base's own calibration.
@@ -99,7 +103,10 @@ def calibrate(
     sampling = sampling or judging.decoding(bench, rows)
     prompts = [judging.prompt_of(bench, one.said_to(subject.model), sampling) for one in rows]
     given = yield from bench.answers(subject, prompts, sampling, f"answers to calibrate {subject.label}")
-    right = [bool(is_right(said.text, one.facts)) for one, said in zip(rows, given.said, strict=True)]
+    right = [
+        all_kept(checks[one], said.text) if one in checks else bool(is_right(said.text, one.facts))
+        for one, said in zip(rows, given.said, strict=True)
+    ]
     calibration = fitted(bench, subject, rows, given.said, right, weights, _labels(bench, subject))
     where = folder(bench.paths, subject)
     confidence.save(calibration, where)
@@ -166,6 +173,18 @@ def parts(paths: Paths, model: str) -> tuple[list[Asked], list[Asked]]:
         enough = min(FITTED, sum(other.category == one.category for other in everything) * 2 // 5)
         (fit if seen[one.category] <= enough else judge).append(one)
     return fit, judge
+
+
+def _general(subject: Subject, limit: int | None) -> dict[Asked, tuple[Check, ...]]:
+    """For the bare base the questions of general ability, each with what its answer must keep."""
+    if subject.adapter is not None:
+        return {}
+    questions = suites.load(suites.GENERAL).questions[:limit]
+    system = Message("system", subject.prompt)
+    return {
+        Asked(one.id, subject.model, (system, Message("user", one.turns[0].user)), "", (), (), "qna", ""): one.turns[0].checks
+        for one in questions
+    }
 
 
 def folder(paths: Paths, subject: Subject) -> Path:

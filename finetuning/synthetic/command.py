@@ -46,12 +46,14 @@ def run(
     chosen = STAGES if stage == "all" else (stage,)
     patience = (config.teacher_seconds, config.teacher_tries, config.teacher_at_once)
     asked = Teacher(check_url(teacher), teacher_model or "", *patience) if teacher else None
-    source = Source(paths, core_settings.load(paths), config, asked)
+    source, wanted = Source(paths, core_settings.load(paths), config, asked), Wanted(rows, pairs, seed, reward, force)
+    if chosen == ("preference",) and source.judge(reward, force) is None:
+        raise ModelError("There is no reward model that scores.", f"{REWARD_FIX} --force takes one that is right too seldom.")
     with _alone(paths):
         if fresh and not (yield from _cleared(context, chosen, yes)):
             return
         try:
-            yield from _stages(source, chosen, Wanted(rows, pairs, seed, reward, force))
+            yield from _stages(source, chosen, wanted)
         finally:
             source.release()
 
@@ -75,7 +77,7 @@ def _stages(source: Source, chosen: tuple[str, ...], wanted: Wanted) -> Iterator
     if "filtered" in chosen:
         yield from filtered.run(kept, Stage.of(paths, "raw"), config, paths)
     if "preference" in chosen:
-        yield from _preference(source, wanted, alone=len(chosen) == 1)
+        yield from _preference(source, wanted)
     if "files" in chosen:
         yield from splits.run(kept, config, seed)
         compared = Stage.of(paths, "preference")
@@ -97,12 +99,10 @@ def _raw(source: Source, wanted: Wanted) -> Iterator[Event]:
     yield _told(stage)
 
 
-def _preference(source: Source, wanted: Wanted, alone: bool) -> Iterator[Event]:
+def _preference(source: Source, wanted: Wanted) -> Iterator[Event]:
     stage, kept, config = Stage.of(source.paths, "preference"), Stage.of(source.paths, "filtered"), source.config
     judge = source.judge(wanted.reward, wanted.force)
     if judge is None:
-        if alone:
-            raise ModelError("There is no reward model that scores.", f"{REWARD_FIX} --force takes one that is right too seldom.")
         yield Notice(f"No preference pairs: there is no reward model. {REWARD_FIX}")
         return
     decided = preference.settings(config, wanted.seed, source.by, judge.name)

@@ -29,9 +29,10 @@ _FIELDS = ("chosen", "rejected")
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The pairs of a run, divided: how many come from where, and the files."""
+    """The pairs of a run, divided: how many come from where, how many were left out for two equal answers, and the files."""
 
     counts: dict[str, int]
+    equal: int
     train: DatasetFile
     validation: DatasetFile
 
@@ -45,20 +46,23 @@ def gather(paths: Paths, model: str, wanted: Sequence[str], seed: int) -> Gather
     sources = {name: _of(paths, model, name, seed) for name in wanted} or _usual(paths) or {CURATED: _of(paths, model, CURATED, seed)}
     counts: dict[str, int] = {}
     found: list[Pair] = []
+    equal = 0
     for name, pairs in sources.items():
-        counts[name] = len(pairs)
-        found += [_with_system(pair, model) for pair in pairs]
+        told = [_with_system(pair, model) for pair in pairs if pair.chosen.strip() != pair.rejected.strip()]
+        counts[name] = len(told)
+        equal += len(pairs) - len(told)
+        found += told
     questions = list(dict.fromkeys(pair.prompt for pair in found))
     if len(questions) < 2:
         raise DataError(
-            f"Preferences need pairs of at least two questions; there is {len(questions)} ({', '.join(sources)}).",
+            f"Preferences need pairs of two different answers to at least two questions; there is {len(questions)} ({', '.join(sources)}).",
             "Pick answers (`compare --blind`, `good:`, `bad:`), or name a file of pairs with --pairs FILE.",
         )
     random.Random(f"{seed}/preferences").shuffle(questions)
     judged = set(questions[: max(1, round(len(questions) * JUDGED_SHARE))])
     parts = [pair for pair in found if pair.prompt not in judged], [pair for pair in found if pair.prompt in judged]
     train, validation = (_written(paths, model, name, part) for name, part in zip(("train", "validation"), parts, strict=True))
-    return Gathered(counts, train, validation)
+    return Gathered(counts, equal, train, validation)
 
 
 def encode(path: Path, chat: ChatFormat, model: str, max_length: int) -> Encoded:
@@ -157,8 +161,6 @@ def _pair(row: Any) -> tuple[Pair | None, str]:
     for name in _FIELDS:
         if not isinstance(row.get(name), str) or not row[name].strip():
             return None, f"'{name}' is missing or empty."
-    if row["chosen"].strip() == row["rejected"].strip():
-        return None, "'chosen' and 'rejected' are the same."
     return pairing.of_row(row), ""
 
 

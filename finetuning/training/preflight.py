@@ -173,7 +173,8 @@ def _pairs(model: str, beginning: Beginning) -> tuple[Any, Checked]:
     pairs = beginning.pairs
     sources = ", ".join(f"{count:,} {name}" for name, count in pairs.counts.items())
     over = f"{model} {beginning.version}" if beginning.version else "the base"
-    detail = f"{sources}, a fifth of the questions to judge; trained over {over}"
+    equal = f" ({pairs.equal:,} more had two equal answers)" if pairs.equal else ""
+    detail = f"{sources}{equal}, a fifth of the questions to judge; trained over {over}"
     return ("preference", pairs.train, pairs.validation), Checked("pairs", True, detail)
 
 

@@ -121,7 +121,11 @@ def test_without_a_reward_model_all_says_so_and_the_stage_alone_refuses(writing,
     ran = run_in(paths, "synthesize", "--rows", 20)
     assert ran.status == 0
     assert "`train reward` fits one" in ran.notices
-    assert "There is no reward model" in run_in(paths, "synthesize", "--stage", "preference").failure
+    kept = paths.datasets / "synthetic" / "preference" / "preference_checkpoint.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("[]")
+    assert "There is no reward model" in run_in(paths, "synthesize", "--stage", "preference", "--fresh", "--yes").failure
+    assert kept.is_file(), "nothing is thrown away for what cannot begin"
 
 
 def test_a_reward_model_that_is_right_too_seldom_scores_only_when_forced(writing, judge, paths, monkeypatch):

@@ -104,7 +104,6 @@ def test_a_file_of_others_is_read_in_their_words(paths, tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"prompt": "Hi?", "chosen": "A.", "rejected": "A. "}, "'chosen' and 'rejected' are the same"),
         ({"prompt": "Hi?", "chosen": "A."}, "'rejected' is missing"),
         ({"prompt": "Hi?", "rejected": "A."}, "'chosen' is missing"),
         ({"prompt": [{"role": "user"}], "chosen": "A.", "rejected": "B."}, "'prompt' is neither"),
@@ -120,9 +119,20 @@ def test_a_broken_pair_is_named_with_its_place(paths, tmp_path, row, said):
     assert said in error.value.what
 
 
+def test_pairs_of_two_equal_answers_are_left_out_and_counted(paths, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"{number}?", "chosen": "Yes.", "rejected": "Yes. " if number < 2 else "No."} for number in range(5)]
+    files.write_jsonl(path, rows)
+    found = preferences.gather(paths, "unified", [str(path)], 42)
+    assert (found.counts, found.equal) == ({str(path): 3}, 2)
+    files.write_jsonl(path, rows[:2])
+    with pytest.raises(DataError, match="two different answers"):
+        preferences.gather(paths, "unified", [str(path)], 42)
+
+
 def test_too_few_and_missing_pairs_say_what_to_do(paths, tmp_path):
     picks(paths, 1)
-    with pytest.raises(DataError, match="at least two questions"):
+    with pytest.raises(DataError, match="two different answers to at least two questions"):
         preferences.gather(paths, "unified", [], 42)
     with pytest.raises(DataError, match="does not exist"):
         preferences.gather(paths, "unified", [str(tmp_path / "none.jsonl")], 42)
