@@ -15,6 +15,7 @@ from assistant.core.store import BUILT_IN, Store
 from assistant.core.values import Adapter
 from assistant.engine.base import Base
 from assistant.router import classifier
+from finetuning.synthetic import rewards
 
 BASE = "the base"
 # What the key of an adapter begins with that was given as a folder.
@@ -145,6 +146,8 @@ def _from_folder(store: Store, folder: Path) -> Subject:
         model, version = str(card.get("model")), str(card.get("version"))
         if model == classifier.MODEL:
             return Subject(f"{model} {version}", model, version, reader=folder)
+        if model == rewards.MODEL:
+            raise ModelError(f"{folder} holds a reward model, which judges answers and gives none.", "Name a model that answers.")
         return Subject(f"{model} {version}", model, version, _adapter(folder), system=str(card.get("system") or ""))
     if (folder / "adapter_model.safetensors").is_file():
         return Subject(folder.name, "unified", None, _adapter(folder))

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from assistant.core import files
 from assistant.core.commands import Context
 from assistant.core.errors import DataError, ModelError, UsageError
 from assistant.core.events import Failed, Finished, Progress, Report
@@ -160,6 +161,9 @@ def test_a_folder_without_a_model_is_a_sentence(root, versions, tmp_path):
         find(root, str(tmp_path / "root"))
     with pytest.raises(ModelError, match="no live version"):
         find(root, str(root.models / "unified_model"))
+    files.write_json(tmp_path / "reward" / "card.json", {"model": "reward", "version": "0001"})
+    with pytest.raises(ModelError, match="holds a reward model"):
+        find(root, str(tmp_path / "reward"))
     with pytest.raises(UsageError):
         find(root, "nothing")
 
