@@ -9,6 +9,7 @@ import random
 from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from assistant.core import files
 from assistant.core import settings as configuration
@@ -82,6 +83,15 @@ def after_proof(bench: Bench, judged: Sequence[Subject], asked: Sequence[Asked],
         yield Checked("calibrated", True, f"on {calibration.rows} answers; calibration error {before:.3f} → {after:.3f}")
 
 
+class Judged(NamedTuple):
+    """Answers that a calibration is fitted on: what was asked and said, which are right, and what each counts."""
+
+    rows: list[Asked]
+    said: tuple[Said, ...]
+    right: list[bool]
+    weights: list[float]
+
+
 def calibrate(
     bench: Bench, subject: Subject, limit: int | None = ROWS, sampling: Sampling | None = None
 ) -> Generator[Event, None, Calibration]:
@@ -89,6 +99,14 @@ def calibrate(
 
     ``sampling`` as the proof's makes its answers serve here too. Too few rows, or all right or all wrong, are a DataError.
     """
+    judged = yield from answered(bench, subject, limit, sampling)
+    calibration = fitted(bench, subject, judged, _labels(bench, subject))
+    confidence.save(calibration, folder(bench.paths, subject))
+    return calibration
+
+
+def answered(bench: Bench, subject: Subject, limit: int | None = ROWS, sampling: Sampling | None = None) -> Generator[Event, None, Judged]:
+    """A subject's answers to its fitting rows, judged."""
     rows, weights = fitting_rows(bench.paths, subject.model, limit)
     checks = _general(subject, limit)
     rows, weights = [*rows, *checks], [*weights, *[1.0] * len(checks)]
@@ -107,25 +125,16 @@ def calibrate(
         all_kept(checks[one], said.text) if one in checks else bool(is_right(said.text, one.facts))
         for one, said in zip(rows, given.said, strict=True)
     ]
-    calibration = fitted(bench, subject, rows, given.said, right, weights, _labels(bench, subject))
-    where = folder(bench.paths, subject)
-    confidence.save(calibration, where)
-    return calibration
+    return Judged(rows, given.said, right, weights)
 
 
-def fitted(
-    bench: Bench,
-    subject: Subject,
-    rows: Sequence[Asked],
-    said: Sequence[Said],
-    right: Sequence[bool],
-    weights: Sequence[float],
-    labels: Sequence[tuple[Labelled, Labelled]] = (),
-) -> Calibration:
+def fitted(bench: Bench, subject: Subject, judged: Judged, labels: Sequence[tuple[Labelled, Labelled]] = ()) -> Calibration:
     """The calibration of judged answers. Its figures are of answers that each curve was not fitted on."""
-    groups = [one.id.partition("#")[0] for one in rows]
-    whole = [Labelled(one.features, *rest) for one, *rest in zip(said, right, groups, weights, strict=True)]
-    early = [Labelled(one.early, *rest) for one, *rest in zip(said, right, groups, weights, strict=True)]
+    whole, early = [], []
+    for row, said, right, weight in zip(*judged, strict=True):
+        group = row.id.partition("#")[0]
+        whole.append(Labelled(said.features, right, group, weight))
+        early.append(Labelled(said.early, right, group, weight))
     whole += [label for label, _ in labels]
     early += [label for _, label in labels]
     curve, unseen = fitting.fit(whole)

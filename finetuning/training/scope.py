@@ -22,11 +22,11 @@ from finetuning.training import rows as row_files
 from finetuning.training.classifier import states_of
 from finetuning.training.work import Work
 
-# Of its own questions, of the dataset's others and of general prompts at most so many are read. With a thousand of its own and of general
+# Of its own questions, of the dataset's others and of general prompts at most so many are read. With fewer of its own and of general
 # ones more general questions were taken for its own (docs/LOG.md). That share of each is held back: the border is drawn on them.
-OWN, GENERAL, HELD = 1500, 4000, 0.2
-# Of the version's own questions at least so many are within: the base answers the others, which it seldom knows.
-WITHIN = 0.90
+OWN, OTHERS, GENERAL, HELD = 6000, 1500, 4000, 0.2
+# Of the version's own questions at least so many are within: the base answers the others, which it seldom knows (docs/LOG.md).
+WITHIN = 0.95
 # Fewer questions or prompts tell nothing apart.
 FEWEST = 40
 
@@ -48,7 +48,7 @@ def make(work: Work) -> None:
     own, others = row_files.questions(path, work.chat, plan.model, plan.recipe.max_length, learned)
     draw = random.Random(f"{plan.seed}/scope")
     # What a part of the dataset leaves unlearned lies outside as well.
-    own, others = draw.sample(own, min(OWN, len(own))), draw.sample(others, min(OWN, len(others)))
+    own, others = draw.sample(own, min(OWN, len(own))), draw.sample(others, min(OTHERS, len(others)))
     general = replay.prompts(work.paths)[:GENERAL]
     if min(len(own), len(others) + len(general)) < FEWEST:
         return
