@@ -112,7 +112,9 @@ class Session:
             yield TurnDone(reply)
         self.offered = said.next.model if said.next.step == "offer" else None
         confidence = said.draft.confidence if said.draft else None
-        yield from notes.under(asked.route, asked.judgement, said.next, confidence, reply, self.live.settings.router.unlikely)
+        # Where nothing is trained the footer's confidence says enough: the base alone is seldom likely to be right.
+        unlikely = self.live.settings.router.unlikely if self.live.trained() else 0.0
+        yield from notes.under(asked.route, asked.judgement, said.next, confidence, reply, unlikely)
         self._learn(reply, asked.turns)
         self._ahead(asked)
 

@@ -141,6 +141,12 @@ def test_when_nobody_is_likely_right_the_draft_stays_and_one_line_says_so(sessio
     assert notices == ["Nobody here is likely to know this: the answer is right with 20%. Better look it up."]
 
 
+def test_where_nothing_is_trained_no_line_says_that_nobody_knows(session, live):
+    live.judgement, live.confidences["base"] = judged("qna"), 0.05
+    reply, _, notices = asked(session, "Who wrote Dune?")
+    assert (reply.model, reply.confidence, notices) == ("base", pytest.approx(0.05), [])
+
+
 def test_a_hopeless_beginning_is_broken_off(session, trained, engine):
     engine.lines["unified/0001"] = LONG
     trained.confidences["unified/0001"], trained.early["unified/0001"] = 0.2, 0.02
