@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +93,12 @@ def choose(asked: Sequence[Asked], limit: int, seed: int = SEED) -> list[Asked]:
     turns = [(place, one) for group in groups.values() for place, one in enumerate(group)]
     chosen = sorted(turns, key=lambda turn: turn[0])[:limit]
     return [one for _, one in chosen]
+
+
+def half_of(asked: Sequence[Asked], limit: int, learned: Collection[str]) -> list[Asked]:
+    """At most ``limit`` questions, half of them of entries that were ``learned`` (their ids) where only some were."""
+    own = choose([one for one in asked if one.entry in learned], math.ceil(limit / 2))
+    return [*own, *choose([one for one in asked if one.entry not in learned], limit - len(own))]
 
 
 def labelled(path: Path, limit: int | None = None, seed: int = SEED) -> list[tuple[str, str, str]]:

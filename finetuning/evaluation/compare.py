@@ -1,6 +1,6 @@
 """Compare models, versions or methods on the same questions in one base load: paired differences with intervals, a plain verdict."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,8 +46,12 @@ def compare(
     systems: Sequence[str] | None = None,
     blind: bool = False,
     repeat: int | None = None,
+    learned: Collection[str] = (),
 ) -> Iterator[Event]:
-    """Judge models on the same questions; the first named is what the others are measured against."""
+    """Judge models on the same questions; the first named is what the others are measured against.
+
+    Of versions that learned only some entries (``learned``, their ids) half of the rows are of these, as in their proofs.
+    """
     _check_numbers(limit, show)
     if systems:
         others = {"on": on, "split": split, "suite": suite, "engine": engine != "auto", "gate": gate, "fresh": fresh, "blind": blind}
@@ -64,7 +68,8 @@ def compare(
     base = engines.base_of(settings, paths)
     bench = Bench(paths, settings, base, subjects, engine, fresh)
     path, split = run.held_out_file(paths, owner, split)
-    asked = held_out_rows.load(path, owner, None if limit == 0 else limit or LIMIT)
+    asked = held_out_rows.load(path, owner)
+    asked = held_out_rows.half_of(asked, len(asked) if limit == 0 else limit or LIMIT, learned)
     chosen = run.pick(paths, suite)
     yield Step(f"{' and '.join(subject.label for subject in subjects)} on {len(asked)} rows of {path.name} ({bench.name})")
     try:

@@ -1,6 +1,5 @@
 """The proof of a new version: it, the live one and the base on the same questions, and what the gate says."""
 
-import math
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -179,10 +178,7 @@ def _asked(paths: Paths, model: str, rows: int, learned: Collection[str]) -> tup
         path, split = held_out_rows.best_file(paths, model)
     except DataError:
         return [], ""
-    found = held_out_rows.load(path, model)
-    own = held_out_rows.choose([one for one in found if one.entry in learned], math.ceil(rows / 2))
-    others = [one for one in found if one.entry not in learned]
-    return [*own, *held_out_rows.choose(others, rows - len(own))], split
+    return held_out_rows.half_of(held_out_rows.load(path, model), rows, learned), split
 
 
 def _noise(bench: Bench, new: Subject, general: suites.Suite, before: Document) -> Generator[Event, None, float]:

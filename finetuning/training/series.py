@@ -4,13 +4,17 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from assistant.core import settings as configuration
 from assistant.core.commands import Context
 from assistant.core.errors import PZ2Error, UsageError
 from assistant.core.events import Event, Finished, Notice, Step
 from assistant.core.paths import Paths
 from assistant.core.store import Store
+from assistant.engine import base as engines
+from assistant.engine import hf
 from finetuning.training import commands, preferences, preflight, runs
 from finetuning.training import plan as plans
+from finetuning.training import rows as row_files
 from finetuning.training.plan import TrainingPlan
 from finetuning.training.recipe import LORA, METHODS, PREFERENCE, assignments
 
@@ -47,7 +51,8 @@ def run(
     from finetuning.evaluation.reports import command as reports
 
     systems = ["base", *(f"{model}/{version}" for version in made.values())]
-    yield from compare.compare(alone, systems, limit=limit, suite=SUITES, show=0)
+    learned = _learned(context.paths, model, made[chosen[0]])
+    yield from compare.compare(alone, systems, limit=limit, suite=SUITES, show=0, learned=learned)
     yield from reports.run(alone, name)
 
 
@@ -82,6 +87,17 @@ def _version(
         return job.run.version if went_well else None
     went_well, begun = yield from _passed(commands.begun(context, found))
     return begun.version if went_well else None
+
+
+def _learned(paths: Paths, model: str, version: str) -> set[str]:
+    """The ids of the entries that a version learned, where that was only a part of its dataset."""
+    plan = plans.load(Store(paths).version_folder(model, version) / "plan.json")
+    if plan.recipe.share == 1:
+        return set()
+    settings = configuration.load(paths)
+    chat = hf.chat_format(engines.base_of(replace(settings, base=plan.base_source), paths), paths)
+    rows = row_files.encode(paths.datasets / plan.train.path, chat, model, plan.recipe.max_length)
+    return {row.entry for row in row_files.part(rows, plan.recipe.share, plan.seed).rows if row.entry}
 
 
 def _passed(steps: Iterator[Event]) -> Generator[Event, None, tuple[bool, Any]]:

@@ -7,6 +7,7 @@ from assistant.core.commands import Context
 from assistant.core.events import Checked, Failed, Finished, Lines, Report
 from assistant.core.store import Store
 from finetuning.commands import REGISTRY
+from finetuning.evaluation import asked, compare
 from finetuning.evaluation.subjects import find
 
 
@@ -36,6 +37,14 @@ def test_differences_are_paired_with_intervals(root, engine):
     data = report(said(root, "compare", "base", "unified/0001", "--limit", "0")).data
     facts = next(one for one in data["comparisons"][0]["differences"] if one["measure"] == "key_facts")
     assert (facts["old"], facts["new"], facts["gain"]["mean"], facts["gain"]["rows"]) == (0, 1, 1, 40)
+
+
+def test_half_of_what_is_asked_was_learned_where_only_some_was(root, engine):
+    every = asked.load(root.processed / "unified_test_phrasing.jsonl", "unified")
+    learned = {one.entry for one in every[:6]}
+    list(compare.compare(Context(root), ["base", "unified/0001"], limit=8, learned=learned, show=0))
+    items = files.read_json(root.logs / "evaluations" / "comparison.json")["systems"][1]["held_out"]["items"]
+    assert len(items) == 8 and sum(item["id"].partition("#")[0] in learned for item in items) == 4
 
 
 def test_answers_stand_side_by_side(root, engine):

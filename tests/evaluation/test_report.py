@@ -192,12 +192,14 @@ def compared(project, weights="unified 0002"):
     made_up.files.write_json(path, document)
 
 
-def test_suites_that_only_a_comparison_asked_are_shown_with_their_engine(project):
+def test_what_the_last_comparison_asked_of_all_stands_beside_each_with_its_engine(project):
     compared(project)
     data = the_report(said(project)).data
     rows = {row[1]: row for row in data["tables"]["benchmarks"]["rows"] if row[0] == "unified 0002"}
     assert set(rows) == {"general_ability", "instruction_following", "knowledge", "agent"}
-    assert (rows["general_ability"][3], rows["general_ability"][-1]) == (0.44, "llama"), "its own evaluation goes first"
+    assert (rows["general_ability"][3], rows["general_ability"][-1]) == (0.9, "hf"), "its own proof had other questions (0.44)"
+    summary = next(row for row in data["tables"]["comparison_summary"]["rows"] if row[0] == "unified 0002")
+    assert 0.7 in summary and 0.71 not in summary
     assert (rows["knowledge"][3], rows["knowledge"][-1]) == (0.52, "hf")
     assert "logs/evaluations/comparison.json" in data["tables"]["benchmarks"]["sources"]
     results = project.logs / "reports/project/results"

@@ -147,9 +147,9 @@ def suites_of(system: System) -> dict[str, Document]:
 
 
 def _with(system: System, compared: Document | None) -> System:
-    """A system with what the last comparison found of it: the evaluation where it has none of its own, else the suites its own lacks.
+    """A system with what the last comparison found of it: the same questions as the others were asked, where its own proof had others.
 
-    Suites are taken over for the same weights on the same base; each says its engine, because a comparison may need another one.
+    That is so for the same weights on the same base; each suite says its engine, because a comparison may need another one.
     """
     if compared is None:
         return system
@@ -157,11 +157,12 @@ def _with(system: System, compared: Document | None) -> System:
     if own is None:
         documents, sources = {**system.documents, "evaluation": compared}, {**system.sources, "evaluation": COMPARISON}
         return replace(system, documents=documents, sources=sources)
-    lacking = {name: part for name, part in compared.get("suites", {}).items() if name not in own.get("suites", {})}
-    if not lacking or not same_weights(own, compared):
+    if not same_weights(own, compared):
         return system
-    taken = {name: {**part, "engine": compared.get("engine")} for name, part in lacking.items()}
+    taken = {name: {**part, "engine": compared.get("engine")} for name, part in compared.get("suites", {}).items()}
     evaluation = {**own, "suites": {**own.get("suites", {}), **taken}}
+    if "held_out" in compared:
+        evaluation["held_out"] = compared["held_out"]
     return replace(system, documents={**system.documents, "evaluation": evaluation}, sources={**system.sources, "comparison": COMPARISON})
 
 
