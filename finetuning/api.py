@@ -15,6 +15,7 @@ import psutil
 from assistant.chat.commands import check_model
 from assistant.chat.live import Live
 from assistant.chat.session import Session
+from assistant.core import logs
 from assistant.core import paths as locations
 from assistant.core import settings as configuration
 from assistant.core.commands import Context
@@ -60,6 +61,7 @@ class Project:
     def __init__(self, root: str | PathLike[str] | None = None, on_event: OnEvent | None = None) -> None:
         self.paths = locations.resolve(root)
         locations.prepare(self.paths)
+        logs.start(self.paths)
         self.on_event = on_event or printed()
 
     def import_file(self, file: str | PathLike[str], name: str | None = None, replace: bool = False, **options: Any) -> "Dataset":

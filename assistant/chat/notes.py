@@ -10,9 +10,9 @@ from assistant.router.policy import Next
 KOREAN = "This base model knows no Korean, so it answers in English."
 
 
-def instead(route: Route, last: Reply) -> Notice | None:
-    """What is said to somebody who asks the expert to answer again, when the model that would answer has just done so."""
-    if route.model != last.model:
+def instead(route: Route, version: str | None, last: Reply) -> Notice | None:
+    """What is said to somebody who asks the expert to answer again, when the version that would answer has just done so."""
+    if (route.model, version) != (last.model, last.version):
         return None
     if route.model in policy.DEFAULTS:
         return Notice(f"{_sentence(route.reason)}; the answer above stays.")
@@ -24,7 +24,7 @@ def under(route: Route, judgement: Judgement | None, after: Next, draft: float |
     if after.step == "offer":
         words = "네, 전문가 모드로 해주세요" if triggers.is_korean(reply.question) else "yes, expert mode please"
         yield Notice(f"The {after.model} specialist can answer this too ({after.reason}): say “{words}”.")
-    elif route.trigger == "request" and reply.model in policy.DEFAULTS:
+    elif route.trigger == "request" and route.model in policy.DEFAULTS:
         yield Notice(f"{_sentence(route.reason)}.")
     elif draft is not None and reply.confidence is not None and draft > max(reply.confidence, unlikely):
         yield Notice(f"The first answer is the likelier one: it is right with {draft:.0%}, this one with {reply.confidence:.0%}.")

@@ -9,25 +9,26 @@ from assistant.core.store import Store
 from assistant.router import confidence, usage
 
 
-def facts(paths: Paths, store: Store, settings: RouterSettings, engine: str | None, base: str = "") -> dict[str, Any]:
+def facts(paths: Paths, store: Store, settings: RouterSettings, engine: str | None, base: str) -> dict[str, Any]:
     """The router's part of ``status --json``; ``base`` is the SHA-256 of the base's weights."""
     calibrations = calibrated(paths, store, engine, base)
     habits = usage.read(paths.usage)
-    known = [model for model, found in calibrations.items() if found is not None]
+    known, unknown = ([model for model, found in calibrations.items() if (found is not None) == wanted] for wanted in (True, False))
     return {
         "thresholds": {"confidence": settings.confidence, "complexity": settings.complexity, "near": settings.near},
         "escalation": settings.escalation,
         "memory_budget_mb": settings.memory_budget_mb,
         "calibrated": known,
+        "uncalibrated": unknown,
         "preloading": {"needed": habits.needed, "found": habits.found, "hit_rate": habits.hit_rate},
-        "note": note(settings, known),
+        "note": note(settings, unknown),
     }
 
 
-def note(settings: RouterSettings, calibrated: list[str]) -> str:
-    """The thresholds in one line."""
+def note(settings: RouterSettings, uncalibrated: list[str]) -> str:
+    """The thresholds in one line, and whose confidence decides nothing."""
     hands = "hands over" if settings.escalation == "auto" else "offers"
-    missing = "" if calibrated else "; no confidence is calibrated yet (`calibrate`)"
+    missing = f"; not calibrated: {', '.join(uncalibrated)} (`calibrate`)" if uncalibrated else ""
     return f"{hands} below {settings.confidence:.0%} confidence or from {settings.complexity:.0%} complexity{missing}"
 
 

@@ -96,9 +96,11 @@ class Session:
         """
         asked = self.decide(text, self.turns if at is None else self.turns[:at], expert)
         yield from self.live.follow()
-        if asked.again and not again and (notice := notes.instead(asked.route, asked.again)):
-            yield notice
-            return
+        if asked.again and not again:
+            there = self.live.prospect(asked.route.model)
+            if notice := notes.instead(asked.route, there and there.version, asked.again):
+                yield notice
+                return
         if triggers.is_foreign(text, self.live.settings.base) and asked.route.model in (*BUILT_IN, "base"):
             yield Notice(notes.KOREAN)
         started = time.perf_counter()

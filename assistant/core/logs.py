@@ -33,5 +33,7 @@ def quiet() -> None:
     """Keep what the machine learning libraries say to programmers off the screen; called before they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # Its threads and a fork (of a data loader) would make it warn.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)

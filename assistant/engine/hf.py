@@ -1,26 +1,20 @@
 """transformers + peft: one base, many adapters. The live engine on a GPU; training's and evaluation's everywhere."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from assistant.core.logs import quiet
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging as transformers_logging
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-quiet()
-
-import torch  # noqa: E402
-from transformers import AutoModelForCausalLM, DynamicCache  # noqa: E402
-from transformers.utils import logging as transformers_logging  # noqa: E402
-
-from assistant.core.errors import ModelError  # noqa: E402
-from assistant.core.paths import Paths  # noqa: E402
-from assistant.core.values import Adapter, Sampling, Token  # noqa: E402
-from assistant.engine import embedded  # noqa: E402
-from assistant.engine.base import Base, Generated, Stop  # noqa: E402
-from assistant.engine.networks import Networks, given  # noqa: E402
-from assistant.engine.template import chat_format, save_tokenizer  # noqa: E402, F401
+from assistant.core.errors import ModelError
+from assistant.core.paths import Paths
+from assistant.core.values import Adapter, Sampling, Token
+from assistant.engine import embedded
+from assistant.engine.base import Base, Generated, Stop
+from assistant.engine.networks import Networks, given
+from assistant.engine.template import chat_format, save_tokenizer  # noqa: F401
 
 transformers_logging.disable_progress_bar()
 

@@ -111,7 +111,6 @@ def _environment(run: Run) -> dict[str, str]:
         **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
-        "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         # Threads that wait must sleep: spinning ones at the lowest priority fell from 280 to 29 tokens/s beside other work. A few
         # microseconds of spinning first make small batches 1.4 times as fast on an idle machine (docs/LOG.md).

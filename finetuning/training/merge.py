@@ -8,25 +8,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from assistant.core.logs import quiet
+import torch
+from jinja2 import TemplateError
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-quiet()
-
-import torch  # noqa: E402
-from jinja2 import TemplateError  # noqa: E402
-from peft import PeftModel  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
-
-from assistant.core import files  # noqa: E402
-from assistant.core.errors import ModelError  # noqa: E402
-from assistant.core.paths import Paths  # noqa: E402
-from assistant.core.settings import Settings  # noqa: E402
-from assistant.core.values import Adapter, Message, Sampling, Token  # noqa: E402
-from assistant.engine import base as engines  # noqa: E402
-from assistant.engine import hf  # noqa: E402
-from assistant.engine.base import Base, Engine  # noqa: E402
-from finetuning.training import gguf_file  # noqa: E402
-from finetuning.training.export import PUBLIC_NAME, TRIAL_FILES, Source  # noqa: E402
+from assistant.core import files
+from assistant.core.errors import ModelError
+from assistant.core.paths import Paths
+from assistant.core.settings import Settings
+from assistant.core.values import Adapter, Message, Sampling, Token
+from assistant.engine import base as engines
+from assistant.engine import hf
+from assistant.engine.base import Base, Engine
+from finetuning.training import gguf_file
+from finetuning.training.export import PUBLIC_NAME, TRIAL_FILES, Source
 
 ANSWER = Sampling(max_tokens=24)
 

@@ -51,5 +51,8 @@ def test_the_status_says_what_is_calibrated(reading, paths, finish):
 
     Store(paths).make_live("unified", finish("unified"))
     saved(Store(paths).version_folder("unified", "0001"), 0.4)
-    data = router_status.facts(paths, Store(paths), configuration.load(paths).router, "scripted")
-    assert data["calibrated"] == ["unified"] and "not calibrated" not in data["note"]
+    data = router_status.facts(paths, Store(paths), configuration.load(paths).router, "scripted", "of this base")
+    assert data["calibrated"] == ["unified"] and data["note"].endswith("; not calibrated: base (`calibrate`)")
+    saved(paths.base, 0.4)
+    data = router_status.facts(paths, Store(paths), configuration.load(paths).router, "scripted", "of this base")
+    assert data["calibrated"] == ["base", "unified"] and "not calibrated" not in data["note"]

@@ -76,6 +76,8 @@ def test_an_expert_who_is_not_trained_or_has_just_spoken_is_told_and_no_turn(ses
     (notice,) = session.say("전문가 모드로 해주세요")
     assert "that of the technical specialist" in notice.text and len(session.turns) == 2
     assert reply_of(list(session.retry())).model == "technical"
+    Store(paths).make_live("technical", finish("technical"))
+    assert reply_of(list(session.say("expert mode please"))).version == "0002"
 
 
 def test_a_model_is_asked_with_the_system_prompt_it_was_trained_with(session, paths, finish, engine):
