@@ -59,8 +59,8 @@ def main() -> int:
             print(f"The base is not calibrated on {bench.name}: `calibrate base`.", file=sys.stderr)
             return 1
         curves = known
+    found = {name: _figures(bench, curves, _half(part, 1)) for name, part in parts.items()}
     bench.release()
-    found = {name: _figures(curves, _half(part, 1)) for name, part in parts.items()}
     if given.json:
         print(json.dumps({"fitted": curves.figures, "judged": found}, indent=2))
         return 0
@@ -95,12 +95,14 @@ def _half(judged: Judged, which: int) -> Judged:
     return Judged(*(column[middle:] if which else column[:middle] for column in judged))  # type: ignore[arg-type]
 
 
-def _figures(curves: Calibration, judged: Judged) -> dict[str, Any]:
+def _figures(bench: Bench, curves: Calibration, judged: Judged) -> dict[str, Any]:
+    whole, early = ([getattr(one, name) for one in judged.said] for name in ("features", "early"))
+    states = [bench.state(row.question) for row in judged.rows]
     return {
         "rows": len(judged.rows),
         "right": sum(judged.right),
-        "whole": reliability.figures([curves.whole.value(one.features) for one in judged.said], judged.right),
-        "early": reliability.figures([curves.early.value(one.early) for one in judged.said], judged.right),
+        "whole": reliability.figures([curves.whole.value(*one) for one in zip(whole, states, strict=True)], judged.right),
+        "early": reliability.figures([curves.early.value(*one) for one in zip(early, states, strict=True)], judged.right),
         "uncalibrated": reliability.figures([confidence.raw(one.features) for one in judged.said], judged.right),
     }
 

@@ -180,16 +180,21 @@ def calibration(router: Router, rows: int) -> Iterator[dict[str, Any]]:
         if calibrated is None:
             yield {"model": model, "calibrated": False}
             continue
-        asked = judged_rows(router.paths, model, rows)
+        chosen = judged_rows(router.paths, model, rows)
+        # What lies outside of a version's training the chat gives to the base.
+        speakers = judging.speakers_of(router.bench, subject, [one.question for one in chosen])
+        asked = [one for one, who in zip(chosen, speakers, strict=True) if who == subject]
         said = router.answers(model, asked, judging.decoding(router.bench, asked))
         right = [bool(is_right(one.text, row.facts)) for one, row in zip(said, asked, strict=True)]
         before = reliability.figures([confidence.raw(one.features) for one in said], right)
-        after = reliability.figures([calibrated.whole.value(one.features) for one in said], right)
-        early = reliability.auroc([calibrated.early.value(one.early) for one in said], right)
+        states = [router.bench.state(one.question) for one in asked]
+        after = reliability.figures([calibrated.whole.value(one.features, state) for one, state in zip(said, states, strict=True)], right)
+        early = reliability.auroc([calibrated.early.value(one.early, state) for one, state in zip(said, states, strict=True)], right)
         yield {
             "model": model,
             "version": subject.version,
             "fitted_on": calibrated.rows,
+            "outside_of_its_scope": len(chosen) - len(asked),
             "before": before,
             "after": after,
             "early_auroc": early,
@@ -197,34 +202,43 @@ def calibration(router: Router, rows: int) -> Iterator[dict[str, Any]]:
 
 
 def curve(router: Router, rows: int) -> Iterator[dict[str, Any]]:
-    """Recall of facts against the share of questions escalated: the policy, random, always, never, an oracle."""
+    """Recall of facts against the share of questions escalated: the policy, random, always, never, an oracle.
+
+    Of the questions with facts alone, and of the held-out questions as they are, with the talk among them, which may be escalated in vain.
+    """
     found = list(table(router, rows))
+    talk = list(small_talk(router, len(found)))
     for measure in ("expert", "all"):
-        yield {"facts": measure, **_curve(router, found, measure)}
+        yield {"facts": measure, "questions": "with facts", **_curve(router, found, [], measure)}
+        yield {"facts": measure, "questions": "all", **_curve(router, found, talk, measure)}
 
 
-def _curve(router: Router, found: Sequence[Row], measure: str) -> dict[str, Any]:
+def _curve(router: Router, found: Sequence[Row], talk: Sequence[Row], measure: str) -> dict[str, Any]:
     never = statistics.fmean(row.recall(row.reading.first.model, measure) for row in found)
     always = statistics.fmean(row.recall(row.asked.category, measure) for row in found)
     gains = sorted((row.gain(measure) for row in found), reverse=True)
 
+    asked = len(found) + len(talk)
+
     def oracle(share: float) -> float:
-        return never + sum(gain for gain in gains[: round(share * len(found))] if gain > 0) / len(found)
+        return never + sum(gain for gain in gains[: round(share * asked)] if gain > 0) / len(found)
 
     points = []
     for changes in (
         {},
         *({"confidence": step / 20} for step in range(21)),
         *({"complexity": 1.0, "confidence": step / 20} for step in range(21)),
+        *({"unlikely": step / 20} for step in range(20)),
     ):
         settings = replace(router.settings, near=0.0, **changes)
-        share, quality = cost_and_quality(router, found, settings, measure)
+        share, quality = cost_and_quality(router, found, talk, settings, measure)
         closed = (quality - never) / (always - never) if always != never else None
         chance, best = never + share * (always - never), oracle(share)
         figures = {"share": share, "recall": quality, "random": chance, "oracle": best}
         points.append({**changes, **{key: round(value, 4) for key, value in figures.items()}, "closed": closed and round(closed, 4)})
     return {
         "rows": len(found),
+        "talk": len(talk),
         "never": round(never, 4),
         "always": round(always, 4),
         "gap": judging.as_document(interval(gains)),
@@ -251,7 +265,7 @@ def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
             likely = policy.specialist_of(reading.judgement) is not None
             model = reading.first.model
             said = router.answers(model, [one], sampling)[0] if likely else None
-            share = _confidence(router, model, said) if said else None
+            share = _confidence(router, model, one.question, said) if said else None
             after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, router.settings)
             alone.append((float(after.step != "hand over"), float(after.step != "hand over" and model == "unified")))
         shares[name], unified[name] = (judging.as_document(interval(list(values))) for values in zip(*alone, strict=True))
@@ -278,7 +292,7 @@ def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
     for _ in range(50):
         value = confidence.features(tokens)
         calibrated = router.calibrations["unified"]
-        share = calibrated.whole.value(value) if calibrated else 0.5
+        share = calibrated.whole.value(value, state) if calibrated else 0.5
         policy.after(_ROUTE, judgement, 0.5, share, router.trained, router.settings)
     decided = (time.perf_counter() - began) / 50
     yield {
@@ -318,30 +332,55 @@ def table(router: Router, rows: int) -> Iterator[Row]:
         yield Row(one, experts[one.category, one.id].expert_facts, router.read(one.question), said)
 
 
-def cost_and_quality(router: Router, rows: Sequence[Row], settings: RouterSettings, measure: str) -> tuple[float, float]:
-    """The share of questions the policy escalates and the recall it reaches."""
-    escalated, quality = 0, 0.0
-    for row in rows:
-        reading, model = row.reading, row.reading.first.model
-        share = _confidence(router, model, row.said[model])
-        after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, settings)
-        if after.step == "hand over":
-            names = [after.model] if after.trigger == "complexity" else policy.candidates(reading.judgement, reading.able)
-            heard = {name: _early(router, name, row.said[name]) for name in names if name != model and name in row.said}
-            model = policy.successor(after, share, heard, settings.unlikely) or model
-        escalated += model not in policy.DEFAULTS
-        quality += row.recall(model, measure)
-    return escalated / len(rows), quality / len(rows)
+def small_talk(router: Router, count: int) -> Iterator[Row]:
+    """Held-out talk, as much beside so many questions with facts as the held-out files hold."""
+    rows = [
+        one
+        for split in ("test", "test_phrasing")
+        for one in held_out_rows.load(held_out_rows.file_of(router.paths, "unified", split), "unified")  # type: ignore[arg-type]
+    ]
+    talk = [one for one in rows if one.category == "general"]
+    chosen = random.Random(SEED).sample(talk, min(len(talk), round(count * len(talk) / (len(rows) - len(talk)))))
+    sampling = judging.decoding(router.bench, rows)
+    for one in chosen:
+        reading = router.read(one.question)
+        likely = policy.specialist_of(reading.judgement)
+        # What the router takes for talk is never escalated, so nobody need be asked.
+        asked = dict.fromkeys((reading.first.model, likely, "base")) if likely else {}
+        yield Row(one, (), reading, {model: router.answers(model, [one], sampling)[0] for model in asked if model in router.subjects})
 
 
-def _confidence(router: Router, model: str, said: Said) -> float | None:
+def cost_and_quality(
+    router: Router, rows: Sequence[Row], talk: Sequence[Row], settings: RouterSettings, measure: str
+) -> tuple[float, float]:
+    """The share of questions the policy escalates, and the recall it reaches on those with facts."""
+    finally_by = [_answered_by(router, row, settings) for row in rows]
+    escalated = [model not in policy.DEFAULTS for model in [*finally_by, *(_answered_by(router, row, settings) for row in talk)]]
+    return statistics.fmean(escalated), statistics.fmean(row.recall(model, measure) for row, model in zip(rows, finally_by, strict=True))
+
+
+def _answered_by(router: Router, row: Row, settings: RouterSettings) -> str:
+    """Who answers a question in the end."""
+    reading, model = row.reading, row.reading.first.model
+    if model not in row.said:
+        return model
+    share = _confidence(router, model, row.asked.question, row.said[model])
+    after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, settings)
+    if after.step != "hand over":
+        return model
+    names = [after.model] if after.trigger == "complexity" else policy.candidates(reading.judgement, reading.able)
+    heard = {name: _early(router, name, row.asked.question, row.said[name]) for name in names if name != model and name in row.said}
+    return policy.successor(after, share, heard, settings.unlikely) or model
+
+
+def _confidence(router: Router, model: str, question: str, said: Said) -> float | None:
     found = router.calibrations[model]
-    return found.whole.value(said.features) if found else None
+    return found.whole.value(said.features, router.bench.state(question)) if found else None
 
 
-def _early(router: Router, model: str, said: Said) -> float | None:
+def _early(router: Router, model: str, question: str, said: Said) -> float | None:
     found = router.calibrations[model]
-    return found.early.value(said.early) if found else None
+    return found.early.value(said.early, router.bench.state(question)) if found else None
 
 
 def _result(generator: Any) -> Any:

@@ -119,6 +119,10 @@ class Live:
         """Category and complexity of a question, or None on a base without a probe."""
         return self._reader.judge(self.engine, self.base, question)
 
+    def state(self, question: str) -> list[float]:
+        """The base's state at the end of a question, scaled to length 1."""
+        return self._reader.state(self.engine, question)
+
     def able(self, question: str, follows: str | None = None) -> dict[str, bool]:
         """The trained models whose training covers a question, each with whether that is sure: then earlier turns are no help.
 
@@ -137,7 +141,7 @@ class Live:
         """Whether a question lies within what a model's live version was trained on; None where nobody fitted that."""
         version = _version(self.store, model)
         found = self._scope(model, version) if version else None
-        return None if found is None else found.covers(self._reader.state(self.engine, question))
+        return None if found is None else found.covers(self.state(question))
 
     def _scope(self, model: str, version: str) -> scope.Scope | None:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""

@@ -232,7 +232,9 @@ class Session:
 
     def _speech(self, speaker: Speaker, asked: Asked) -> Speech:
         prompt = self._prompt(speaker, asked.before(speaker.model), asked.question)
-        return Speech(speaker, prompt.ids, self.live.calibration(speaker))
+        calibration = self.live.calibration(speaker)
+        state = self.live.state(asked.question) if calibration and calibration.reads_the_question else ()
+        return Speech(speaker, prompt.ids, calibration, state)
 
     def _left_out_notice(self, asked: Asked, speaker: Speaker) -> Iterator[Event]:
         if not (turns := asked.before(speaker.model)):

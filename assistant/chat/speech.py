@@ -1,7 +1,7 @@
 """One answer being said: streams it, cuts it where it goes round in circles, and knows how likely it is to be right."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from assistant.chat.live import Speaker
@@ -20,6 +20,8 @@ class Speech:
     speaker: Speaker
     prompt: list[int]
     calibration: Calibration | None = None
+    # The base's at the end of the question, where the calibration reads it.
+    state: Sequence[float] = ()
     text: str = ""
     tokens: list[Token] = field(default_factory=list)
     first: float | None = None
@@ -50,14 +52,14 @@ class Speech:
             return None
         if self.hopeless:
             return self.early
-        return self.calibration.whole.value(self.signs[0])
+        return self.calibration.whole.value(self.signs[0], self.state)
 
     @property
     def early(self) -> float | None:
         """The same from the first words alone."""
         if self.calibration is None or not self.tokens:
             return None
-        return self.calibration.early.value(self.signs[1])
+        return self.calibration.early.value(self.signs[1], self.state)
 
 
 def speak(engine: Engine, speech: Speech, sampling: Sampling, hopeless: Callable[[float], bool] | None = None) -> Iterator[Event]:
@@ -97,4 +99,4 @@ def audition(engine: Engine, speech: Speech, sampling: Sampling) -> float | None
         return None
     few = Sampling(confidence.FIRST, sampling.temperature, sampling.top_p, sampling.repeat_penalty, sampling.seed)
     said = [token for token in engine.stream(speech.prompt, speech.speaker.adapter, few, lambda: False) if token.id >= 0]
-    return speech.calibration.early.value(confidence.features(said)) if said else None
+    return speech.calibration.early.value(confidence.features(said), speech.state) if said else None

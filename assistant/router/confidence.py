@@ -9,6 +9,7 @@ judges unseen answers better (Zadrozny & Elkan 2002). ``right`` means that all k
 """
 
 import math
+import operator
 import statistics
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -50,21 +51,25 @@ _FLOOR = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Features → probability: a logistic regression on standardised features, then steps (isotonic) when there are any."""
+    """Features → probability: a logistic regression on standardised features, then steps (isotonic) when there are any.
+
+    ``state`` weighs the base's state at the end of the question, from which can be read which questions are hard; empty: it is not read.
+    """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     weights: tuple[float, ...]
     bias: float
     steps: tuple[tuple[float, float], ...] = ()
+    state: tuple[float, ...] = ()
 
-    def value(self, features: Sequence[float]) -> float:
+    def value(self, features: Sequence[float], state: Sequence[float] = ()) -> float:
         """The probability that the answer is right."""
-        return clip(stepped(self.steps, self.score(features)))
+        return clip(stepped(self.steps, self.score(features, state)))
 
-    def score(self, features: Sequence[float]) -> float:
+    def score(self, features: Sequence[float], state: Sequence[float] = ()) -> float:
         """The probability before the steps."""
-        total = self.bias
+        total = self.bias + sum(map(operator.mul, self.state, state))
         for weight, feature, mean, scale in zip(self.weights, features, self.mean, self.scale, strict=True):
             total += weight * (feature - mean) / scale
         return logistic(total)
@@ -85,6 +90,11 @@ class Calibration:
     figures: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     form: int = FORM
+
+    @property
+    def reads_the_question(self) -> bool:
+        """Whether a curve weighs the state of the question."""
+        return bool(self.whole.state or self.early.state)
 
 
 def features(tokens: Sequence[Token], cut: bool = False) -> tuple[float, ...]:
@@ -203,6 +213,7 @@ def _curve(document: dict[str, Any]) -> Curve:
         tuple(map(float, document["weights"])),
         float(document["bias"]),
         tuple((float(score), float(share)) for score, share in document["steps"]),
+        tuple(map(float, document.get("state", ()))),
     )
     if not len(curve.mean) == len(curve.scale) == len(curve.weights) == width:
         raise ValueError(f"a curve of {len(curve.weights)} features, not {width}")

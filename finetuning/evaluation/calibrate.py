@@ -20,14 +20,14 @@ from assistant.core.facts import is_right
 from assistant.core.paths import Paths
 from assistant.core.values import Message, Sampling
 from assistant.engine import base as engines
-from assistant.router import confidence, fitting
+from assistant.router import confidence
 from assistant.router.confidence import Calibration
-from assistant.router.fitting import Labelled
 from finetuning.evaluation import asked as held_out_rows
-from finetuning.evaluation import judging, reliability, subjects, suites
+from finetuning.evaluation import fitting, judging, reliability, subjects, suites
 from finetuning.evaluation.asked import Asked
 from finetuning.evaluation.bench import Bench, Said
 from finetuning.evaluation.checkers import Check, all_kept
+from finetuning.evaluation.fitting import Labelled
 from finetuning.evaluation.subjects import Subject
 
 # Unseen wordings of each category that may be fitted on; all others are left to judge.
@@ -132,9 +132,9 @@ def fitted(bench: Bench, subject: Subject, judged: Judged, labels: Sequence[tupl
     """The calibration of judged answers. Its figures are of answers that each curve was not fitted on."""
     whole, early = [], []
     for row, said, right, weight in zip(*judged, strict=True):
-        group = row.id.partition("#")[0]
-        whole.append(Labelled(said.features, right, group, weight))
-        early.append(Labelled(said.early, right, group, weight))
+        rest = (right, row.id.partition("#")[0], weight, tuple(bench.state(row.question)))
+        whole.append(Labelled(said.features, *rest))
+        early.append(Labelled(said.early, *rest))
     whole += [label for label, _ in labels]
     early += [label for _, label in labels]
     curve, unseen = fitting.fit(whole)
@@ -222,7 +222,7 @@ def _labels(bench: Bench, subject: Subject) -> list[tuple[Labelled, Labelled]]:
     for place, row in enumerate(files.read_jsonl(path)):
         mine = (row.get("model"), row.get("version"), row.get("engine")) == (subject.model, subject.version, bench.name)
         if mine and len(row.get("features") or ()) == len(row.get("early") or ()) == len(confidence.FEATURES):
-            rest = (bool(row["right"]), f"label/{place}", LABEL_WEIGHT)
+            rest = (bool(row["right"]), f"label/{place}", LABEL_WEIGHT, tuple(bench.state(row["question"])))
             found.append((Labelled(tuple(row["features"]), *rest), Labelled(tuple(row["early"]), *rest)))
     return found
 

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from assistant.chat.live import Live, Speaker
 from assistant.core import settings as configuration
+from assistant.core.events import TurnDone
 from assistant.core.prompts import system_prompt
 from assistant.core.store import Store
 from assistant.engine.base import Base
@@ -44,6 +47,17 @@ def test_a_calibration_of_another_engine_or_base_does_not_count(reading, paths, 
     assert of(reading, "base", None) is None
     saved(paths.base, 0.4)
     assert of(reading, "base", None).whole == constant(0.4)
+
+
+def test_a_calibration_that_reads_the_question_tells_a_hard_one_from_an_easy_one(session, live, engine, monkeypatch):
+    engine.embed = lambda prompt: [1.0 if "physics" in engine.format.decode(prompt) else 0.0]
+    curve = replace(constant(0.5), state=(-3.0,))
+    monkeypatch.setattr(live, "calibration", lambda speaker: Calibration("scripted", "", 100, curve, curve))
+    easy, hard = (
+        next(event.reply.confidence for event in session.say(text) if isinstance(event, TurnDone))
+        for text in ("What is the capital of France?", "What is quantum physics?")
+    )
+    assert easy == pytest.approx(0.5) and hard < 0.1
 
 
 def test_the_status_says_what_is_calibrated(reading, paths, finish):

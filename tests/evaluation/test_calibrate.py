@@ -110,7 +110,15 @@ def test_answers_given_before_serve_again(root, unsure_engine):
 def test_the_verdicts_of_the_user_count_too(root, unsure_engine):
     bench, subject = benched(root, unsure_engine)
     features = [0.0] * len(confidence.FEATURES)
-    label = {"model": "unified", "version": "0001", "engine": "llama", "right": True, "features": features, "early": features}
+    label = {
+        "model": "unified",
+        "version": "0001",
+        "engine": "llama",
+        "question": "Why?",
+        "right": True,
+        "features": features,
+        "early": features,
+    }
     files.append_line(root.logs / "labels.jsonl", json.dumps(label))
     files.append_line(root.logs / "labels.jsonl", json.dumps({**label, "version": "0009"}))
     assert run(calibrate.calibrate(bench, subject, 120)).figures["labels_of_users"] == 1

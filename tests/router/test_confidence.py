@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from assistant.core.errors import DataError
 from assistant.core.values import Token
-from assistant.router import confidence, fitting
+from assistant.router import confidence
 from assistant.router.confidence import Calibration, Curve, features, raw
-from assistant.router.fitting import Labelled
+from finetuning.evaluation import fitting
+from finetuning.evaluation.fitting import Labelled
 
 
 def token(id, share, second=0.0):
@@ -103,8 +104,19 @@ def test_isotonic_steps_never_fall_and_stay_between_0_and_1(pairs):
     assert all(one <= other + 1e-12 for one, other in pairwise(values))
 
 
-def test_newtons_equations_are_solved():
-    assert fitting.solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0]) == pytest.approx([0.8, 1.4])
+def test_the_state_of_the_question_is_read_where_it_tells_more_than_the_answer():
+    draw = random.Random(3)
+    found = []
+    for place, one in enumerate(answers(400)[0]):
+        hard = draw.random() < 0.5
+        state = tuple(draw.gauss(0, 0.3) + (2.0 if hard and axis == 0 else 0.0) for axis in range(8))
+        found.append(Labelled(one.features, one.right and not hard, str(place), state=state))
+    curve, _ = fitting.fit(found)
+    surest = max((one.features for one in found), key=raw)
+    easy, hard = (curve.value(surest, [side, *[0.0] * 7]) for side in (0.0, 2.0))
+    assert len(curve.state) == 8 and easy > hard + 0.2
+    noise = [Labelled(one.features, one.right, one.group, state=tuple(draw.gauss(0, 1) for _ in range(8))) for one in answers(400)[0]]
+    assert fitting.fit(noise)[0].state == ()
 
 
 def saved(tmp_path, **changes):
