@@ -47,6 +47,8 @@ from finetuning.training.network import IGNORED, with_adapter
 from finetuning.training.recipe import Recipe, recipe
 from finetuning.training.rows import Row
 
+# Steps of trl before its speed is read, and as many that are.
+WARM = 6
 POINTS = 6
 ASKED = 80
 FORGETTING = 40
@@ -110,7 +112,8 @@ def main() -> None:
     reached = next((point["seconds"] for point in ours if point["recall"] >= given.goal), None)
     limit = given.times * (reached or ours[-1]["seconds"])
     rivals = () if given.alone else ("trl", "trl with PZ2's learning rate")
-    theirs = {name: _run(task, engine, given, name, limit) for name in rivals}
+    seconds = _step_seconds(task) if rivals else 1.0
+    theirs = {name: _run(task, engine, given, name, limit, max(20, int(limit / seconds))) for name in rivals}
     result = {
         "model": given.model,
         "answers": given.answers,
@@ -155,7 +158,9 @@ def _kept_loss(task: Task, engine: Any, key: str | None) -> float:
     return round(-sum(map(sum, scores)) / sum(map(len, scores)), 3)
 
 
-def _run(task: Task, engine: Any, given: argparse.Namespace, name: str, limit: float = float("inf")) -> list[dict[str, float]]:
+def _run(
+    task: Task, engine: Any, given: argparse.Namespace, name: str, limit: float = float("inf"), steps: int = 0
+) -> list[dict[str, float]]:
     print(f"{name} …", file=sys.stderr, flush=True)
     model = with_adapter(hf.load_base(task.base, task.paths), task.recipe, plans.SEED)
     judge = Judge(task, engine, POINTS, given.goal, limit)
@@ -168,16 +173,35 @@ def _run(task: Task, engine: Any, given: argparse.Namespace, name: str, limit: f
                 model, plan, [*rows, *task.replayed], tokenizer, Path(folder), [judge], replayed=len(task.replayed)
             )
         else:
-            trainer = _theirs(task, model, tokenizer, folder, judge, None if name == "trl" else task.recipe.learning_rate, limit)
+            trainer = _theirs(task, model, tokenizer, folder, judge, None if name == "trl" else task.recipe.learning_rate, steps)
         judge.model = trainer.model
         trainer.train()
     return judge.points
 
 
-def _theirs(task: Task, model: Any, tokenizer: Any, folder: str, judge: Judge, rate: float | None, limit: float) -> Any:
+class Clock(TrainerCallback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Note the time."""
+        self.ends.append(time.perf_counter())
+        return control
+
+
+def _step_seconds(task: Task) -> float:
+    """How long trl's steps take here, after the first ones: its learning rate falls until the last step, whose number it must be told."""
+    clock = Clock()
+    model = with_adapter(hf.load_base(task.base, task.paths), task.recipe, plans.SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        _theirs(task, model, trainers.tokenizer(task.base, task.chat, task.paths), folder, clock, None, 2 * WARM).train()
+    return (clock.ends[-1] - clock.ends[WARM - 1]) / WARM
+
+
+def _theirs(task: Task, model: Any, tokenizer: Any, folder: str, callback: Any, rate: float | None, steps: int) -> Any:
     data = [{"input_ids": list(row.ids), "labels": [IGNORED] * row.prompt + list(row.ids[row.prompt :])} for row in task.rows]
-    # Its rate falls until the last step it is told of: about as many as fit into its time, at the 130 tokens a second of docs/LOG.md.
-    steps = max(20, int(limit * 130 / (8 * sum(len(row.ids) for row in task.rows) / len(task.rows))))
     arguments = SFTConfig(
         output_dir=folder,
         max_steps=steps,
@@ -189,7 +213,9 @@ def _theirs(task: Task, model: Any, tokenizer: Any, folder: str, judge: Judge, r
         seed=plans.SEED,
         **({} if rate is None else {"learning_rate": rate}),
     )
-    trainer = SFTTrainer(model=model, args=arguments, train_dataset=Dataset.from_list(data), processing_class=tokenizer, callbacks=[judge])
+    trainer = SFTTrainer(
+        model=model, args=arguments, train_dataset=Dataset.from_list(data), processing_class=tokenizer, callbacks=[callback]
+    )
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -259,15 +259,8 @@ def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
         ]
         mine = random.Random(SEED).sample(mine, min(len(mine), rows // 3))
         sampling = judging.decoding(router.bench, held_out_rows.load(held_out_rows.file_of(router.paths, "unified", "test"), "unified"))
-        alone = []
-        for one in mine:
-            reading = router.read(one.question)
-            likely = policy.specialist_of(reading.judgement) is not None
-            model = reading.first.model
-            said = router.answers(model, [one], sampling)[0] if likely else None
-            share = _confidence(router, model, one.question, said) if said else None
-            after = policy.after(reading.first, reading.judgement, reading.complexity, share, reading.able, router.settings)
-            alone.append((float(after.step != "hand over"), float(after.step != "hand over" and model == "unified")))
+        answered_by = [_answered_by(router, _heard(router, one, sampling), router.settings) for one in mine]
+        alone = [(float(model in policy.DEFAULTS), float(model == "unified")) for model in answered_by]
         shares[name], unified[name] = (judging.as_document(interval(list(values))) for values in zip(*alone, strict=True))
     kept, own = (round(sum(MIX[name] * found[name]["mean"] for name in MIX), 4) for found in (shares, unified))
     yield {"mix": MIX, "without_a_specialist": kept, "by_unified_alone": own, "by_category": shares, "unified_by_category": unified}
@@ -343,11 +336,15 @@ def small_talk(router: Router, count: int) -> Iterator[Row]:
     chosen = random.Random(SEED).sample(talk, min(len(talk), round(count * len(talk) / (len(rows) - len(talk)))))
     sampling = judging.decoding(router.bench, rows)
     for one in chosen:
-        reading = router.read(one.question)
-        likely = policy.specialist_of(reading.judgement)
-        # What the router takes for talk is never escalated, so nobody need be asked.
-        asked = dict.fromkeys((reading.first.model, likely, "base")) if likely else {}
-        yield Row(one, (), reading, {model: router.answers(model, [one], sampling)[0] for model in asked if model in router.subjects})
+        yield _heard(router, one, sampling)
+
+
+def _heard(router: Router, one: Asked, sampling: Sampling) -> Row:
+    """A question with the answers of those who may be asked; what the router takes for talk is never escalated, so nobody is."""
+    reading = router.read(one.question)
+    likely = policy.specialist_of(reading.judgement) is not None
+    asked = dict.fromkeys((reading.first.model, *policy.candidates(reading.judgement, reading.able))) if likely else {}
+    return Row(one, (), reading, {model: router.answers(model, [one], sampling)[0] for model in asked})
 
 
 def cost_and_quality(

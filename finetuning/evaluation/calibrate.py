@@ -5,6 +5,7 @@ files; the wordings that are fitted on are always the same ``FITTED`` first of e
 base, which knows next to nothing of these rows, is asked the questions of general ability as well.
 """
 
+import math
 import random
 from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -139,16 +140,28 @@ def fitted(bench: Bench, subject: Subject, judged: Judged, labels: Sequence[tupl
     early += [label for _, label in labels]
     curve, unseen = fitting.fit(whole)
     first, unseen_first = fitting.fit(early)
-    truth = [one.right for one in whole]
+    # Fitted are all answers by their weights; judged are as many of each kind as are asked.
+    judges = _in_proportion([one.weight for one in whole])
+    truth = [whole[place].right for place in judges]
     figures = {
-        "before": reliability.figures([confidence.raw(one.features) for one in whole], truth),
-        "after": reliability.figures(unseen, truth),
-        "early": {"tokens": confidence.FIRST, "auroc": reliability.auroc(unseen_first, truth)},
+        "before": reliability.figures([confidence.raw(whole[place].features) for place in judges], truth),
+        "after": reliability.figures([unseen[place] for place in judges], truth),
+        "early": {"tokens": confidence.FIRST, "auroc": reliability.auroc([unseen_first[place] for place in judges], truth)},
         "steps": len(curve.steps),
         "labels_of_users": len(labels),
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Calibration(bench.name, subjects.sha256(subject, bench.base), len(whole), curve, first, figures, created)
+
+
+def _in_proportion(weights: Sequence[float]) -> list[int]:
+    """The places of a part in which everything is as frequent as its weight says, once at most."""
+    chosen, total = [], 0.0
+    for place, weight in enumerate(weights):
+        before, total = total, total + min(weight, 1.0)
+        if math.floor(total + 1e-9) > math.floor(before + 1e-9):
+            chosen.append(place)
+    return chosen
 
 
 def fitting_rows(paths: Paths, model: str, limit: int | None = None) -> tuple[list[Asked], list[float]]:

@@ -88,6 +88,9 @@ def test_a_calibrated_version_says_what_is_true_of_rows_it_was_not_fitted_on(roo
     after, before = calibration.figures["after"], calibration.figures["before"]
     assert after["ece"] < before["ece"] and after["auroc"] > 0.7 and calibration.engine == "llama"
     assert confidence.load(subject.folder / "calibration.json", "llama") == calibration
+    # Judged on as many unseen entries as are asked, which is fewer than are fitted on.
+    assert after["rows"] == pytest.approx(sum(calibrate.fitting_rows(root, "unified")[1]), abs=1)
+    assert after["rows"] < calibration.rows
 
 
 def test_rows_that_judge_are_never_fitted_on(root, many):
