@@ -39,6 +39,14 @@ from finetuning.evaluation.bootstrap import interval
 # An everyday mix: six in ten are talk, three are plain questions, one is about software.
 MIX = {"general": 0.6, "qna": 0.3, "technical": 0.1}
 SEED = 42
+# The share of questions that may be handed over, and the thresholds that are tried.
+MOST = 0.4
+GRID = tuple(
+    {"confidence": sure, "complexity": complex_ / 20, "unlikely": unlikely / 20}
+    for sure in (0.0, 0.5, 0.7, 0.9)
+    for complex_ in range(0, 21, 2)
+    for unlikely in range(0, 19, 2)
+)
 
 
 class OutOfTime(Exception):
@@ -218,33 +226,51 @@ def _curve(router: Router, found: Sequence[Row], talk: Sequence[Row], measure: s
     always = statistics.fmean(row.recall(row.asked.category, measure) for row in found)
     gains = sorted((row.gain(measure) for row in found), reverse=True)
 
-    asked = len(found) + len(talk)
+    def point(changes: dict[str, float]) -> dict[str, Any]:
+        share, quality = cost_and_quality(router, found, talk, _changed(router, changes), measure)
+        best = never + sum(max(gain, 0.0) for gain in gains[: round(share * (len(found) + len(talk)))]) / len(found)
+        figures = {"share": share, "recall": quality, "random": never + share * (always - never), "oracle": best}
+        return {**changes, **{key: round(value, 4) for key, value in figures.items()}, "closed": _closed(quality, never, always)}
 
-    def oracle(share: float) -> float:
-        return never + sum(gain for gain in gains[: round(share * asked)] if gain > 0) / len(found)
-
-    points = []
-    for changes in (
-        {},
-        *({"confidence": step / 20} for step in range(21)),
-        *({"complexity": 1.0, "confidence": step / 20} for step in range(21)),
-        *({"unlikely": step / 20} for step in range(20)),
-    ):
-        settings = replace(router.settings, near=0.0, **changes)
-        share, quality = cost_and_quality(router, found, talk, settings, measure)
-        closed = (quality - never) / (always - never) if always != never else None
-        chance, best = never + share * (always - never), oracle(share)
-        figures = {"share": share, "recall": quality, "random": chance, "oracle": best}
-        points.append({**changes, **{key: round(value, 4) for key, value in figures.items()}, "closed": closed and round(closed, 4)})
     return {
         "rows": len(found),
         "talk": len(talk),
         "never": round(never, 4),
         "always": round(always, 4),
         "gap": judging.as_document(interval(gains)),
-        "policy": points[0],
-        "sweep": points[1:],
+        "policy": point({}),
+        f"at_most_{MOST:.0%}": _chosen_elsewhere(router, found, talk, measure),
+        "sweep": [point(changes) for changes in GRID],
     }
+
+
+def _chosen_elsewhere(router: Router, found: Sequence[Row], talk: Sequence[Row], measure: str) -> dict[str, Any]:
+    """The thresholds that close most with at most ``MOST`` handed over, chosen on one half of the questions and judged on the other."""
+    halves = [(found[place::2], talk[place::2]) for place in (0, 1)]
+    shares, closed, chosen = [], [], []
+    for fit, judge in (halves, halves[::-1]):
+        affordable = [
+            (quality, changes)
+            for changes in GRID
+            for share, quality in [cost_and_quality(router, *fit, _changed(router, changes), measure)]
+            if share <= MOST
+        ]
+        best = max(affordable, key=lambda one: one[0])[1]
+        share, quality = cost_and_quality(router, *judge, _changed(router, best), measure)
+        never = statistics.fmean(row.recall(row.reading.first.model, measure) for row in judge[0])
+        always = statistics.fmean(row.recall(row.asked.category, measure) for row in judge[0])
+        shares.append(round(share, 4))
+        closed.append(_closed(quality, never, always))
+        chosen.append(best)
+    return {"chosen": chosen, "shares": shares, "closed": closed}
+
+
+def _closed(quality: float, never: float, always: float) -> float | None:
+    return round((quality - never) / (always - never), 4) if always != never else None
+
+
+def _changed(router: Router, changes: dict[str, float]) -> RouterSettings:
+    return replace(router.settings, near=0.0, **changes)
 
 
 def everyday(router: Router, rows: int) -> Iterator[dict[str, Any]]:
