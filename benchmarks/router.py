@@ -128,7 +128,7 @@ class Router:
             assert self.probe is not None
             state = self.bench.state(question)
             found = self.probe.judge(state)
-            able = [model for model, fitted in self.scopes.items() if fitted is None or fitted.covers(state)]
+            able = [model for model, fitted in self.scopes.items() if fitted is None or fitted.covers(question, state)]
             self._readings[question] = [found.category, found.probabilities, found.complexity, able]
         *fields, able = self._readings[question]
         judgement = Judgement(*fields)
@@ -304,7 +304,7 @@ def overhead(router: Router, rows: int) -> Iterator[dict[str, Any]]:
         state = classifier.state(engine, question)
         judgement = router.probe.judge(state)
         for fitted in filter(None, router.scopes.values()):
-            fitted.covers(state)
+            fitted.covers(question, state)
         times.append(time.perf_counter() - began)
     tokens = list(engine.stream(engine.format.encode([Message("user", questions[0])]), None, Sampling(max_tokens=60), lambda: False))
     began = time.perf_counter()

@@ -141,7 +141,7 @@ class Live:
         """Whether a question lies within what a model's live version was trained on; None where nobody fitted that."""
         version = _version(self.store, model)
         found = self._scope(model, version) if version else None
-        return None if found is None else found.covers(self.state(question))
+        return None if found is None else found.covers(question, self.state(question))
 
     def _scope(self, model: str, version: str) -> scope.Scope | None:
         """What a version was trained on, read once; None where it has none for this base, or a damaged one, which is said."""

@@ -290,7 +290,7 @@ def speakers_of(bench: Bench, subject: Subject, questions: Sequence[str]) -> lis
     if found is None:
         return [subject] * len(questions)
     # What the base reads too poorly to tell is the subject's.
-    own = [triggers.is_foreign(question, bench.settings.base) or found.covers(bench.state(question)) for question in questions]
+    own = [triggers.is_foreign(question, bench.settings.base) or found.covers(question, bench.state(question)) for question in questions]
     return [subject if mine else base_subject() for mine in own]
 
 

@@ -46,7 +46,7 @@ def make(work: Work) -> None:
         return
     learned, path = {row.ids[row.prompt :] for row in work.rows.rows}, work.paths.datasets / plan.train.path
     own, others = row_files.questions(path, work.chat, plan.model, plan.recipe.max_length, learned)
-    draw = random.Random(f"{plan.seed}/scope")
+    draw, marks = random.Random(f"{plan.seed}/scope"), "".join(sorted({scope.mark(question) for question in own}))
     # What a part of the dataset leaves unlearned lies outside as well.
     own, others = draw.sample(own, min(OWN, len(own))), draw.sample(others, min(OTHERS, len(others)))
     general = replay.prompts(work.paths)[:GENERAL]
@@ -61,7 +61,7 @@ def make(work: Work) -> None:
     outer = torch.cat([states[len(own) :], known])
     order = torch.tensor(draw.sample(range(len(outer)), len(outer)))
     found, within, outside = fit(states[: len(own)], outer[order], work.base.name, work.base.sha256)
-    files.write_json(target, {**asdict(found), "within": round(within, 4), "outside": round(outside, 4)})
+    files.write_json(target, {**asdict(found), "questions": marks, "within": round(within, 4), "outside": round(outside, 4)})
     told = f"its border, drawn on questions held back, leaves {within:.0%} of its own within, and {outside:.0%} of the others outside"
     work.say(Checked("scope", True, told))
 

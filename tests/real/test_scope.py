@@ -49,7 +49,7 @@ def test_it_tells_trained_questions_from_general_ones_and_both_engines_agree(bas
     for name in ("hf", "llama"):
         engine = engines.make(name, engines.base_of(settings, root), settings, root)
         try:
-            judged[name] = [found.covers(state(engine, text)) for text in (*unseen, *OTHERS)]
+            judged[name] = [found.covers(text, state(engine, text)) for text in (*unseen, *OTHERS)]
         finally:
             engine.release()
     assert judged["hf"] == judged["llama"]

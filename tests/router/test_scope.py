@@ -20,10 +20,17 @@ def test_a_version_without_a_scope_has_none(tmp_path):
 
 def test_a_question_is_within_from_the_threshold_on(tmp_path):
     found = scope.load(written(tmp_path), "b", "x")
-    assert found.covers([0.5, 9.0]) and found.share([0.5, 9.0]) == pytest.approx(0.5)
-    assert not found.covers([0.4, 9.0])
+    assert found.covers("", [0.5, 9.0]) and found.share([0.5, 9.0]) == pytest.approx(0.5)
+    assert not found.covers("", [0.4, 9.0])
     assert found.share([1.0, 0.0]) > 0.99 > 0.01 > found.share([-1.0, 0.0])
-    assert scope.load(written(tmp_path, threshold=0.1), "b", "x").covers([0.4, 9.0])
+    assert scope.load(written(tmp_path, threshold=0.1), "b", "x").covers("", [0.4, 9.0])
+
+
+def test_a_trained_question_is_within_whatever_its_state_says(tmp_path):
+    marks = "".join(map(scope.mark, ["How is the weather today?", "Who are you?"]))
+    found = scope.load(written(tmp_path, questions=marks), "b", "x")
+    assert found.covers("how is the weather today", [0.0, 0.0]) and found.covers("Who are you?!", [0.0, 0.0])
+    assert not found.covers("How is the weather in Rome?", [0.0, 0.0])
 
 
 def test_a_state_far_out_of_the_ordinary_has_a_share_all_the_same(tmp_path):
