@@ -370,7 +370,10 @@ def _heard(router: Router, one: Asked, sampling: Sampling) -> Row:
     reading = router.read(one.question)
     likely = policy.specialist_of(reading.judgement) is not None
     asked = dict.fromkeys((reading.first.model, *policy.candidates(reading.judgement, reading.able))) if likely else {}
-    return Row(one, (), reading, {model: router.answers(model, [one], sampling)[0] for model in asked})
+    # Who might take over is heard by its first words.
+    few = replace(sampling, max_tokens=confidence.FIRST)
+    said = {model: router.answers(model, [one], sampling if model == reading.first.model else few)[0] for model in asked}
+    return Row(one, (), reading, said)
 
 
 def cost_and_quality(
