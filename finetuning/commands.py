@@ -111,6 +111,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             _trainable("unified, qna, technical, classifier, reward, or a domain of yours", "check_word", required=True),
             *_TRAINING,
+            Param("begin_with", "train this version of it further, or live (default: begin anew)"),
             Param("judge", "reward only: train nothing, say how often it puts the pairs of this file in the right order"),
         ),
         (

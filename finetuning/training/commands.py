@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from assistant.core import files
 from assistant.core.commands import Context, checked_seed
 from assistant.core.errors import TrainingError, UsageError
 from assistant.core.events import Event, Failed, Finished, Lines, Notice, Report, Step, Switched, Table
@@ -29,15 +30,22 @@ def train(
     accelerate_config: str | None = None,
     report_to: Sequence[str] | None = None,
     judge: str | None = None,
+    begin_with: str | None = None,
     **changes: Any,
 ) -> Iterator[Event]:
-    """Plan, check, start, and follow a training. It lives on when the window is closed. Classifier and reward model are fitted here."""
+    """Plan, check, start, and follow a training. It lives on when the window is closed. Classifier and reward model are fitted here.
+
+    ``begin_with`` is a version of the model, or ``live``: its weights are trained further, instead of none.
+    """
     paths = context.paths
     seed = None if seed is None else checked_seed(seed)
     if judge:
-        asked = (preset != "balanced", seed is not None, promote, detach, set, processes, accelerate_config, report_to, *changes.values())
+        options = (promote, detach, set, processes, accelerate_config, report_to, begin_with)
+        asked = (preset != "balanced", seed is not None, *options, *changes.values())
         yield from _judged(context, model, judge, any(asked))
         return
+    if model in ("classifier", "reward") and begin_with:
+        raise UsageError(f"--begin_with has no meaning for {model}: it is fitted anew each time.", f"Write `train {model}`.")
     if model == "classifier":
         others = {"set": set, "processes": processes, "accelerate_config": accelerate_config, "report_to": report_to}
         yield from _classifier(context, preset, promote, seed=seed, detach=detach, **others, **changes)
@@ -52,9 +60,13 @@ def train(
     changes = {key: value for key, value in changes.items() if value is not False} | assignments(set or ())
     if changes.get("method") == PREFERENCE:
         raise UsageError(f"{PREFERENCE} learns from pairs of answers, which `train` does not read.", f"Use `prefer {model}`.")
+    begins = None
+    if begin_with:
+        begins = preflight.Beginning(*beginning(paths, model, None if begin_with == "live" else begin_with))
+        changes = shaped(paths, model, begins.version, changes)
     found = preflight.Look()
     yield Step(f"Checking what training {model} ({preset}) needs")
-    yield from preflight.look(paths, model, preset, seed, changes, found, processes=together[0])
+    yield from preflight.look(paths, model, preset, seed, changes, found, begins, together[0])
     yield from begun(context, found, promote, detach, together, trackers_asked)
 
 
@@ -96,10 +108,33 @@ def beginning(paths: Paths, model: str, version: str | None) -> tuple[str, str]:
     digest = preferences.weights(store.version_folder(model, card.version))
     if card.method not in LORA or not digest:
         raise TrainingError(
-            f"{model} {card.version} was trained by {card.method}; preferences are trained into a LoRA adapter.",
+            f"{model} {card.version} was trained by {card.method}; only a LoRA adapter is trained further.",
             f"Name another version, or `prefer {model} base`.",
         )
     return card.version, digest
+
+
+def shaped(paths: Paths, model: str, version: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of a run that trains a version further, with that version's shape; another shape is a UsageError."""
+    if not version:
+        raise UsageError(f"No version of {model} is live that could be trained further.", f"Train the first one: `train {model}`.")
+    folder = Store(paths).version_folder(model, version)
+    adapter, before = files.read_json(folder / "adapter_config.json"), plan.load(folder / "plan.json").recipe
+    method = "dora" if adapter.get("use_dora") else before.method if before.quantised else "lora"
+    shape = {
+        "method": method,
+        "lora_r": adapter["r"],
+        "lora_alpha": adapter["lora_alpha"],
+        "rank_stabilised": bool(adapter.get("use_rslora")),
+        "frozen_share": before.frozen_share,
+    }
+    for key, value in shape.items():
+        if changes.get(key) not in (None, value):
+            raise UsageError(
+                f"'{key}' cannot be {changes[key]}: {model} {version} has {value}, and its adapter keeps its shape.",
+                f"Leave '{key}' out, or train anew without --begin_with.",
+            )
+    return changes | shape
 
 
 def begun(

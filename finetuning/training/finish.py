@@ -191,7 +191,7 @@ def _card(work: Work, outcome: Outcome, trials: list[Trial], report: dict[str, A
 def _system(work: Work) -> str:
     """The system prompt the version is asked with: that of its rows, or of the version it began with."""
     plan = work.plan
-    if plan.begins_with:
+    if plan.begins_with and plan.recipe.prefers:
         return Store(work.paths).card(plan.model, plan.begins_with).system
     if plan.recipe.prefers:
         return system_prompt(plan.model)
@@ -238,7 +238,7 @@ def _table(report: dict[str, Any]) -> Table:
         ("time", f"{report['seconds']:,.0f} s, {report['tokens_per_second'] or 0:,.0f} tokens/s"),
         ("memory", f"{report['memory_mb']:,} MB at most"),
         ("loss", f"{report['loss_first']:.3f} → {report['loss_last']:.3f}"),
-        ("validation loss", f"{before:.3f} (base) → {after:.3f}" if before is not None and after is not None else "no validation rows"),
+        ("validation loss", f"{before:.3f} → {after:.3f}" if before is not None and after is not None else "no validation rows"),
         ("engines", ", ".join(item["engine"] for item in report["trials"])),
     ]
     if report["ended_early_at"]:

@@ -35,8 +35,8 @@ class DatasetFile:
 class TrainingPlan:
     """Everything that decides the outcome of a run.
 
-    ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields. Preferences are trained over a version
-    of the model, ``begins_with``, whose weights have the hash ``begins_sha256`` ("" for both: over the base).
+    ``base_source`` is what ``model_config.yaml`` says; ``hash`` stands for all other fields. A version of the model can be trained
+    further: ``begins_with``, whose weights have the hash ``begins_sha256`` ("" for both: over the base).
     """
 
     model: str

@@ -13,6 +13,7 @@ from assistant.core.errors import PZ2Error
 from assistant.core.events import Checked
 from assistant.core.paths import Paths
 from assistant.core.prompts import ChatML
+from assistant.core.store import Store
 from assistant.engine import base as engines
 from assistant.engine.base import Base
 from finetuning.training import hardware, hub, memory, packing, preferences, replay, rows, runs
@@ -36,11 +37,11 @@ TELLING_STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Of a run on preferences: the version it begins with ("": the base), the hash of its weights, and its pairs."""
+    """The version that is trained further ("": the base), the hash of its weights, and of a run on preferences its pairs."""
 
     version: str
     sha256: str
-    pairs: Gathered
+    pairs: Gathered | None = None
 
 
 @dataclass(slots=True)
@@ -69,8 +70,10 @@ def look(
     yield from lines.show(line)
     parameters = plans.parameters(base) if base else plans.EMBEDDED_PARAMETERS
     recipe = recipes.recipe(paths, preset, plans.scale(parameters), changes)
-    data, line = _dataset(paths, model) if beginning is None else _pairs(model, beginning)
+    data, line = _pairs(model, beginning, beginning.pairs) if beginning and beginning.pairs else _dataset(paths, model)
     yield from lines.show(line)
+    if base and beginning and beginning.version:
+        yield from lines.show(_begins(paths, model, beginning.version, base))
     if base:
         yield from lines.show(_template(base, paths))
         for line in hardware.lines(recipe):
@@ -168,9 +171,18 @@ def _dataset(paths: Paths, model: str) -> tuple[Any, Checked]:
     return data, Checked("dataset", True, f"{data[1].path}, {data[1].sha256[:12]}…, {judged}")
 
 
-def _pairs(model: str, beginning: Beginning) -> tuple[Any, Checked]:
+def _begins(paths: Paths, model: str, version: str, base: Base) -> Checked:
+    """Whether the version that is trained further lies on this base."""
+    card = Store(paths).card(model, version)
+    if (card.base, card.base_sha256) != (base.name, base.sha256):
+        return Checked(
+            "begins with", False, f"{model} {version} was trained on {card.base}, another base. Train anew, or name another one."
+        )
+    return Checked("begins with", True, f"{model} {version}, {card.steps:,} steps on {card.dataset}")
+
+
+def _pairs(model: str, beginning: Beginning, pairs: Gathered) -> tuple[Any, Checked]:
     """The pairs of a run on preferences, as its dataset."""
-    pairs = beginning.pairs
     sources = ", ".join(f"{count:,} {name}" for name, count in pairs.counts.items())
     over = f"{model} {beginning.version}" if beginning.version else "the base"
     equal = f" ({pairs.equal:,} more had two equal answers)" if pairs.equal else ""
@@ -299,8 +311,6 @@ def _time(paths: Paths, base: Base, parameters: int, recipe: Recipe, order: list
 
 def _last_speed(paths: Paths, base: Base, recipe: Recipe) -> float | None:
     """Tokens a second of the newest version trained here on the same base by the same method, if there is one."""
-    from assistant.core.store import Store
-
     store = Store(paths)
     speeds: list[tuple[str, float]] = []
     for model in store.models():

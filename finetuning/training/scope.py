@@ -37,7 +37,7 @@ def make(work: Work) -> None:
     A version that was trained further on preferences keeps the scope of the one it began with.
     """
     plan, target = work.plan, work.version / scope.FILE
-    if plan.begins_with:
+    if plan.begins_with and plan.recipe.prefers:
         before = Store(work.paths).version_folder(plan.model, plan.begins_with) / scope.FILE
         if before.is_file():
             files.write_json(target, files.read_json(before))

@@ -168,7 +168,7 @@ def learn(work: Work) -> Outcome | None:
 
 
 def _model(work: Work) -> Any:
-    """The base with what is trained over it: fresh, or the weights of the version that preferences begin with."""
+    """The base with what is trained over it: fresh, or the weights of the version that is trained further."""
     plan = work.plan
     base = methods.load(work.base, work.paths, plan.recipe)
     if not plan.begins_with:
@@ -177,7 +177,7 @@ def _model(work: Work) -> Any:
     if preferences.weights(folder) != plan.begins_sha256:
         raise TrainingError(
             f"{plan.model} {plan.begins_with}, with which this run begins, is not there as it was.",
-            f"Start a new one: `prefer {plan.model}`.",
+            "Start a new one.",
         )
     base.config.use_cache = False
     return PeftModel.from_pretrained(base, str(folder), is_trainable=True)
@@ -227,7 +227,8 @@ def _start(work: Work, trainer: Any, reporter: Reporter, measured: Validations) 
         return files.read_json(path)
     loss = None
     if work.judged:
-        work.say(Step(f"Measuring the base on {len(work.judged)} validation rows"))
+        first = f"{work.plan.model} {work.plan.begins_with}" if work.plan.begins_with else "the base"
+        work.say(Step(f"Measuring {first} on {len(work.judged)} validation rows"))
         with _bare(trainer.model):
             loss = trainer.validation_loss(work.judged, work.stop)
         if loss is not None:

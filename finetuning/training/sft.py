@@ -53,7 +53,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
             self._whiten()
 
     def _whiten(self) -> None:
-        """On the rows that are replayed, and on what is learned where these are few. The adapter is fresh here, also of a resumed run."""
+        """On the rows that are replayed, and on what is learned where these are few. The adapter is as it begins, also of a resumed run."""
         learned = len(self.rows) - self.replayed
         sample = [*self.rows[learned:], *self.rows[:learned]][:WHITENING_ROWS]
 
@@ -65,7 +65,7 @@ class AnswerTrainer(InParts, RunTrainer, SFTTrainer):
         chosen = {id(one) for one, _ in whitening}
         others = [one for one in self.model.parameters() if one.requires_grad and id(one) not in chosen]
         options = {"lr": self.args.learning_rate, "weight_decay": self.args.weight_decay, "fused": True}
-        self.optimizer = whitened.WhitenedAdamW(whitening, others, **options)
+        self.optimizer = whitened.WhitenedAdamW(whitening, others, self.trained, **options)
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Rows as tensors, as wide as the longest of them; packed ones one after the other."""

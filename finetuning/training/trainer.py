@@ -52,6 +52,7 @@ class RunTrainer:
         recipe = plan.recipe
         # The last ``replayed`` rows are not what is learned but what must not be forgotten.
         self.rows, self.recipe, self.replayed, self.stop = rows, recipe, replayed, stop
+        self.trained = bool(plan.begins_with)
         self.packed = recipe.max_length if recipe.packing else 0
         lengths, most = [row.tokens for row in rows], recipe.max_steps * recipe.accumulation
         if self.packed:

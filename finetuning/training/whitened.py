@@ -26,11 +26,11 @@ class WhitenedAdamW(torch.optim.AdamW):
     """AdamW that moves some parameters in whitened coordinates.
 
     ``whitening``: pairs of a parameter (rank, inputs) and its symmetric matrix (inputs, inputs). ``others`` are moved as they are.
-    The fresh parameters are taken as whitened coordinates, and changed to what they stand for.
+    Fresh parameters are taken as whitened coordinates, and changed to what they stand for; ``trained`` ones stay what they are.
     """
 
-    def __init__(self, whitening: Whitening, others: Iterable[Any], **options: Any) -> None:
-        self._pairs = [(one, torch.nn.Parameter(one.detach().clone()), matrix) for one, matrix in whitening]
+    def __init__(self, whitening: Whitening, others: Iterable[Any], trained: bool = False, **options: Any) -> None:
+        self._pairs = [(one, torch.nn.Parameter(_coordinates(one.detach(), matrix, trained)), matrix) for one, matrix in whitening]
         super().__init__([*(inner for _, inner, _ in self._pairs), *others], **options)
         self._write()
 
@@ -108,6 +108,11 @@ class _Reads:
             flat = values.detach().reshape(-1, values.shape[-1]).float()
             total, count = self.found.get(name, (0, 0))
             self.found[name] = total + flat.t() @ flat, count + len(flat)
+
+
+def _coordinates(one: Any, matrix: Any, trained: bool) -> Any:
+    """Z of A = Z·M, M symmetric."""
+    return torch.linalg.solve(matrix, one.t()).t().contiguous() if trained else one.clone()
 
 
 def _inverse_root(covariance: Any, damping: float) -> Any:

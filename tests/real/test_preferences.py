@@ -37,11 +37,17 @@ def root(base_folder, tmp_path_factory) -> Paths:
 
 
 @pytest.fixture(scope="module")
-def first(root):
-    """A version of ours to begin with."""
+def trained(root):
+    """A version of ours to begin with, and what its training gave."""
     _, work, outcome = learned(root, learning_rate=0.003)
     finish.keep(work, outcome)
     Store(root).finish(_card(work, outcome))
+    return work, outcome
+
+
+@pytest.fixture(scope="module")
+def first(trained):
+    work, _ = trained
     return work.run.version, preferences.weights(work.version)
 
 
@@ -94,6 +100,13 @@ def test_the_version_is_one_adapter_that_answers_as_it_was_trained(root, first, 
     finally:
         engine.release()
     assert all(now > then for then, now in zip(*margins, strict=True))
+
+
+def test_a_version_trained_further_on_answers_begins_where_it_was(root, trained, first):
+    work, _ = planned(root, begins=first, learning_rate=0.001, whitened=True)
+    outcome = session.learn(work)
+    assert outcome.validation_before == pytest.approx(trained[1].validation_after, abs=0.02)
+    assert outcome.validation_after < outcome.validation_before
 
 
 def test_one_that_was_stopped_goes_on_as_if_it_had_not_been(root, first, data, preferred):

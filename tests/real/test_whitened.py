@@ -82,3 +82,14 @@ def test_a_resumed_optimizer_goes_on_as_if_it_had_never_ended():
     resumed.load_state_dict(kept)
     assert torch.equal(again, weights[0])
     assert all(torch.equal(*pair) for pair in zip(moved(again, fellow, resumed, 4), wanted, strict=True))
+
+
+def test_a_trained_adapter_stays_what_it_is_and_moves_in_whitened_coordinates():
+    matrix = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.1]])
+    weights = torch.nn.Parameter(torch.tensor([[0.5, -1.0, 2.0]]))
+    optimizer = WhitenedAdamW([(weights, matrix)], [], trained=True, lr=0.1, weight_decay=0.0)
+    assert torch.allclose(weights, torch.tensor([[0.5, -1.0, 2.0]]), atol=1e-6)
+    weights.sum().backward()
+    optimizer.step()
+    # The first step of AdamW is one of length lr in each coordinate, against the gradient.
+    assert torch.allclose(weights, torch.tensor([[0.5, -1.0, 2.0]]) - 0.1 * torch.ones(3) @ matrix, atol=1e-5)

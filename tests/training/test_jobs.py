@@ -18,6 +18,7 @@ from assistant.core.values import Message, ModelCard
 from assistant.engine.base import Base
 from finetuning.commands import REGISTRY
 from finetuning.training import commands, launch, plan, preflight, runs
+from finetuning.training import recipe as recipes
 
 from .conftest import row
 
@@ -299,12 +300,18 @@ def pick(paths, count=4):
         add_pick(paths, [Message("user", f"What is {number}?")], f"It is {number}.", "No idea.", "good:")
 
 
-def version(paths, method):
+def version(paths, method, base=("Tiny", "")):
     """A finished, live version of the unified model."""
     store = Store(paths)
-    name = store.reserve("unified", {})
-    (store.version_folder("unified", name) / "adapter_model.safetensors").write_bytes(b"weights")
-    store.finish(ModelCard("unified", name, "", method, "Tiny", "", "d", "", "now", 3, 9, 1.0, 0.3, 10, ("hf",)))
+    made = plan.TrainingPlan(
+        "unified", base[0], "embedded", base[1], 1, "d", plan.DatasetFile("d", ""), None, "fast",
+        recipes.recipe(paths, "fast", "small", {"lora_r": 12, "method": method}), 42,
+    )  # fmt: skip
+    name = store.reserve("unified", plan.to_json(plan.sealed(made)))
+    folder = store.version_folder("unified", name)
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    files.write_json(folder / "adapter_config.json", {"r": 12, "lora_alpha": 24, "use_rslora": True})
+    store.finish(ModelCard("unified", name, "", method, *base, "d", "", "now", 3, 9, 1.0, 0.3, 10, ("hf",)))
     store.make_live("unified", name)
     return name
 
@@ -338,4 +345,39 @@ def test_prefer_says_what_it_cannot_begin_with(ready, words, said):
     events = go(ready, "prefer", *words)
     assert events[-1] == Finished(2)
     assert any(said in event.what for event in events if isinstance(event, Failed))
+    assert not runs.jobs(ready.paths)
+
+
+def test_a_version_is_trained_further_in_its_own_shape(ready, trainers):
+    trainers.script = "finish"
+    live = version(ready.paths, "lora")
+    events = go(ready, "train", "unified", "--begin_with", "live", "--learning_rate", "0.0005")
+    assert any("begins with" in event.name and f"unified {live}, 3 steps" in event.detail for event in events if isinstance(event, Checked))
+    made = plan.load(Store(ready.paths).version_folder("unified", "0002") / "plan.json")
+    assert (made.begins_with, made.recipe.learning_rate, made.train.path) == (live, 0.0005, "processed_english/unified_train.jsonl")
+    assert (made.recipe.lora_r, made.recipe.lora_alpha, made.recipe.rank_stabilised, made.recipe.frozen_share) == (12, 24, True, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("unified", "--begin_with", "live", "--lora_r", "64"), "'lora_r' cannot be 64: unified 0001 has 12"),
+        (("unified", "--begin_with", "live", "--method", "dora"), "'method' cannot be dora: unified 0001 has lora"),
+        (("unified", "--begin_with", "0009"), "no version 0009"),
+        (("qna", "--begin_with", "live"), "No version of qna is live"),
+        (("classifier", "--begin_with", "live"), "no meaning for classifier"),
+    ],
+)
+def test_what_cannot_be_trained_further_is_said(ready, words, said):
+    version(ready.paths, "lora")
+    events = go(ready, "train", *words)
+    assert events[-1] == Finished(2)
+    assert any(said in event.what for event in events if isinstance(event, Failed))
+    assert not runs.jobs(ready.paths)
+
+
+def test_a_version_of_another_base_is_not_trained_further(ready):
+    version(ready.paths, "lora", ("Other", "0" * 64))
+    events = go(ready, "train", "unified", "--begin_with", "live")
+    assert any("was trained on Other, another base" in event.detail for event in events if isinstance(event, Checked) and not event.ok)
     assert not runs.jobs(ready.paths)
