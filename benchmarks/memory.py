@@ -20,6 +20,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "384")
+# Read when a process starts: the cells are processes of their own.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4000000")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 PROJECT = Path(__file__).resolve().parents[1]

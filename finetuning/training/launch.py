@@ -118,6 +118,8 @@ def _environment(run: Run) -> dict[str, str]:
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
         # oneDNN keeps the programs of so many sizes of product, each of some 0.7 MB (docs/LOG.md).
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "384"),
+        # glibc gives larger blocks than this back at once. In its heap, batches of many widths left a third of the memory in holes.
+        "MALLOC_MMAP_THRESHOLD_": os.environ.get("MALLOC_MMAP_THRESHOLD_", "4000000"),
     }
 
 

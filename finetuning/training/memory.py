@@ -18,7 +18,7 @@ from finetuning.training.recipe import LORA, Recipe
 # Fitted to what benchmarks/memory.py measures (docs/LOG.md): to be never under what was taken, and at most 15% over it.
 # The trainer's process with its libraries and no model.
 LIBRARIES_BYTES = 640_000_000
-# What batches of many widths leave in the heap; fitted when every batch was as wide as its longest row, and too much since (docs/LOG.md).
+# What batches of many widths leave in the heap.
 WIDTHS_BYTES = 330_000_000
 # What a heap takes beyond what lies in it.
 MARGIN = 1.06
@@ -32,8 +32,6 @@ PASSED_BYTES = 12
 PLAIN_ATTENTION_BYTES = 800_000_000
 # States below the first adapter are kept up to so much; rows beyond it are computed each time. 450,000 tokens of the embedded base.
 BELOW_BYTES = 600_000_000
-# What they take beside their numbers, lying about in thousands of pieces: two runs that kept all they may (docs/LOG.md, 2026-11-22).
-SCATTERED = 1.45
 # Inputs of a layer up to this width are whitened (whitened.py): a matrix of that size each.
 WIDEST = 2048
 # Bytes a parameter of a quantised base on a GPU, its embeddings in half precision aside. Computed from the formats and not measured:
@@ -86,7 +84,7 @@ class Machine:
 
 
 METHODS = {
-    "lora": Method(9.6, 2.0),
+    "lora": Method(8.9, 2.0),
     "dora": Method(20.0, 2.0),
     "qlora": Method(13.5, 2.4),
     "lora_8bit": Method(20.0, 3.0),
@@ -171,7 +169,7 @@ def below_bytes(shape: Shape, recipe: Recipe, tokens: int) -> int:
     """Kept states below the first adapter (below.py), of so many tokens."""
     again = recipe.epochs > 1 and not recipe.packing and not recipe.neftune_alpha and not recipe.prefers
     keeps = again and _trained_layers(shape, recipe) < shape.layers
-    return round(SCATTERED * min(BELOW_BYTES, tokens * shape.hidden * 2)) if keeps else 0
+    return min(BELOW_BYTES, tokens * shape.hidden * 2) if keeps else 0
 
 
 def fixed_bytes(shape: Shape, recipe: Recipe, gpu: bool = False) -> float:
