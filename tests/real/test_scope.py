@@ -83,10 +83,11 @@ def test_what_a_part_of_the_dataset_leaves_unlearned_lies_outside(base_folder, t
     assert kept["outside"] >= 0.9
 
 
-def test_a_version_trained_further_keeps_the_scope_of_the_one_it_began_with(base_folder, tmp_path):
+def test_a_version_trained_on_preferences_keeps_the_scope_of_the_one_it_began_with(base_folder, tmp_path):
     root = small_root(tmp_path, base_folder)
     first, _ = planned(root)
     files.write_json(first.version / scope.FILE, {"threshold": 0.5})
     second, _ = planned(root)
-    fitting.make(replace(second, plan=replace(second.plan, begins_with=first.run.version)))
+    preferring = replace(second.plan.recipe, method="dpo")
+    fitting.make(replace(second, plan=replace(second.plan, begins_with=first.run.version, recipe=preferring)))
     assert (second.version / scope.FILE).read_bytes() == (first.version / scope.FILE).read_bytes()
