@@ -17,7 +17,7 @@ DIVERGED_FACTOR, DIVERGED_BY = 2.0, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The validation loss after a step; step 0 is the base."""
+    """The validation loss after a step; step 0 is what the run began with."""
 
     step: int
     loss: float
@@ -35,7 +35,7 @@ class Validations:
 
     def is_better(self, loss: float) -> bool:
         """Whether a loss would be the best of a trained network so far."""
-        best = self.best(trained=True)
+        best = self.best()
         return best is None or loss < best.loss - LEAST_GAIN
 
     def add(self, step: int, loss: float) -> None:
@@ -44,18 +44,19 @@ class Validations:
         if processes.is_first():
             files.write_json(self._path, [[point.step, point.loss] for point in self.points])
 
-    def best(self, trained: bool = False) -> Validation | None:
-        """The first of the lowest losses; the base's counts unless only ``trained`` weights are asked for."""
+    def best(self) -> Validation | None:
+        """The first of the lowest losses of trained weights."""
         found: Validation | None = None
         for point in self.points:
-            if trained and not point.step:
-                continue
-            if found is None or point.loss < found.loss - LEAST_GAIN:
+            if point.step and (found is None or point.loss < found.loss - LEAST_GAIN):
                 found = point
         return found
 
     def exhausted(self) -> bool:
-        """Whether the last so many measurements (the patience) were no better than the one before them."""
+        """Whether the last so many measurements (the patience) were no better than the one before them.
+
+        What the run began with does not count: a version trained further gets worse before it gets better (docs/LOG.md).
+        """
         return bool(self._patience) and len(self.since_best()) >= self._patience
 
     def since_best(self) -> list[Validation]:

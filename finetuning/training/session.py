@@ -187,7 +187,7 @@ def _trained(
     work: Work, trainer: Any, reporter: Reporter, measured: Validations, writer: Any, start: dict[str, Any], ended: bool
 ) -> Outcome:
     """Write the best weights into the version's folder; what the training gave."""
-    step, best = trainer.state.global_step, measured.best(trained=True)
+    step, best = trainer.state.global_step, measured.best()
     if ended:
         after: float | None = measured.points[-1].loss
         work.say(Notice(f"Ended early at step {step}: the validation loss has not fallen in {len(measured.since_best())} measurements."))

@@ -15,11 +15,11 @@ def test_the_best_is_the_first_of_the_lowest_losses(tmp_path):
     assert measured(tmp_path / "v.json", 3, 3.0, 2.0, 2.0, 2.5).best().step == 10
 
 
-def test_the_base_is_the_measure_but_never_the_best_weights(tmp_path):
-    found = measured(tmp_path / "v.json", 2, 1.0, 1.5, 1.4)
-    assert found.best().step == 0
-    assert found.best(trained=True).step == 20
-    assert found.exhausted()
+def test_what_a_run_begins_with_is_never_the_best_and_does_not_end_it(tmp_path):
+    falling = measured(tmp_path / "falling.json", 2, 1.0, 1.5, 1.4, 1.3, 1.2)
+    assert falling.best().step == 40
+    assert not falling.exhausted()
+    assert measured(tmp_path / "rising.json", 2, 1.0, 1.4, 1.5, 1.6).exhausted()
 
 
 def test_a_training_ends_after_as_many_measurements_as_the_patience_says(tmp_path):
