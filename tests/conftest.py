@@ -9,6 +9,10 @@ from assistant.core.paths import Paths, prepare
 
 # Threads that spin while they wait would take the processor of a trainer beside them; read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Of files that run at once each has its share of the processors; a trainer, which yields to all others, would wait for them.
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if workers > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture
