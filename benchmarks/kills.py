@@ -90,7 +90,7 @@ def main() -> int:
 
 def _prepare(paths: Paths, base: str | None) -> None:
     prepare(paths)
-    if base and not paths.base.exists():
+    if base and Path(base).is_dir() and not paths.base.exists():
         paths.base.symlink_to(Path(base).absolute(), target_is_directory=True)
     if paths.processed.is_dir():
         return
