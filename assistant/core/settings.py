@@ -34,7 +34,7 @@ class RouterSettings:
     complexity: float = 0.60
     near: float = 0.05
     hopeless: float = 0.05
-    unlikely: float = 0.30
+    unlikely: float = 0.50
     memory_budget_mb: int = 256
     learn: bool = True
 

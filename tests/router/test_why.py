@@ -22,8 +22,8 @@ def test_the_lines_carry_the_numbers():
     "changes, otherwise",
     [
         ({"confidence": 0.84}, "a confidence below 70% (it was 84%)"),
-        ({"confidence": 0.2}, "somebody right with more than 30%"),
-        ({"confidence": 0.84, "complexity": 0.75}, "a specialist whose first words are right with 30% or more"),
+        ({"confidence": 0.2}, "somebody right with more than 50%"),
+        ({"confidence": 0.84, "complexity": 0.75}, "a specialist whose first words are right with 50% or more"),
         ({"confidence": None}, "or a calibration"),
         ({"confidence": 0.2, **GENERAL}, "everyday talk stays with the unified model"),
         ({"model": "base", "version": None, **GENERAL}, "`model: unified` makes the unified model answer all the same"),
