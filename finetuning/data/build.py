@@ -175,11 +175,12 @@ def _target(category: str, categories: Sequence[str], size: int | None, spoken: 
 
 def _labelled(corpus: Corpus, categories: Sequence[str], most: int | None) -> dict[str, list[Question]]:
     """The bare questions by category, at most so many of each, without those that an entry or a dialogue asks in nearly the same words."""
+    trained = {normalise(text) for entry in corpus.entries for text in entry.more_phrasings}
     asked = [text for entry in corpus.entries for text in entry.phrasings] + [dialogue.turns[0][0] for dialogue in corpus.dialogues]
     pairs = near_duplicates([question.text for question in corpus.questions] + asked, SAME_QUESTION)
     ends = [sorted((pair.first, pair.second)) for pair in pairs]
     known = {first for first, second in ends if first < len(corpus.questions) <= second}
-    new = {question.text: question for number, question in enumerate(corpus.questions) if number not in known}
+    new = {one.text: one for place, one in enumerate(corpus.questions) if place not in known and normalise(one.text) not in trained}
     return {category: [one for one in new.values() if one.category == category][:most] for category in categories}
 
 
