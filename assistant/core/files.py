@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from assistant.core.errors import DataError
+
+# A list of nothing but numbers in an indented document. Text holds no line break of its own there, so none is touched.
+NUMBERS = re.compile(r"\[\n\s+(-?\d[^\[\]{}\"]*?)\n\s*\]")
 
 
 @contextmanager
@@ -40,8 +44,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as one readable JSON document, atomically."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """Write ``value`` as one readable JSON document, atomically; a list of numbers is one line."""
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    write_text(path, NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text))
 
 
 def read_json(path: Path) -> Any:

@@ -87,3 +87,16 @@ def test_broken_yaml_names_its_line(paths):
     (paths.models / "settings.yaml").write_text("chat:\n  - [\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="line"):
         load(paths)
+
+
+def test_a_list_of_numbers_is_one_line_and_text_is_kept(tmp_path):
+    document = {
+        "weights": [[1.5, -2, 3e-07], [4, 5, 6]],
+        "empty": [],
+        "mixed": [1, "[\n 2\n]"],
+        "text": "[\n  1,\n  2\n]",
+        "none": [None, 1],
+    }
+    files.write_json(tmp_path / "a.json", document)
+    assert files.read_json(tmp_path / "a.json") == document
+    assert "[1.5, -2, 3e-07]" in (tmp_path / "a.json").read_text(encoding="utf-8")
