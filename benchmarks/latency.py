@@ -132,7 +132,9 @@ def _memory(paths: Paths, count: int) -> int:
         prompt = engine.format.encode([Message("user", "How do I draw a line?")])
         list(engine.stream(prompt, adapter.key, Sampling(max_tokens=60), lambda: False))
     engine.embed(engine.format.encode(reading("How do I draw a line?")))
-    return psutil.Process().memory_info().rss // 1_000_000
+    used = psutil.Process().memory_full_info()
+    # Weights that are mapped twice, for answers and for the reader, are in memory once; only Linux tells.
+    return getattr(used, "pss", used.rss) // 1_000_000
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -1,9 +1,10 @@
 """llama.cpp through xllamacpp: the live engine where there is no GPU. No torch in this process.
 
 Facts about xllamacpp 2026.10 that shape this file, each tried (docs/LOG.md):
-the prompt cache is not keyed by adapter, so the base and the first adapter have a slot each, all others share a third one whose cache is
-dropped when another adapter speaks on it (a slot costs some 50 MB, an adapter 10), and the shared RAM cache is off; a server opens
-an HTTP door, so it is a Unix socket in a private folder with a random key (Windows: a loopback port with the key);
+the prompt cache is not keyed by adapter, so the first adapter has a slot of its own, the base and all others share one whose cache is
+dropped when another of them speaks (a slot costs some 50 MB, an adapter 10; with one pool for all slots, words at a near tie depend on
+what others said), and the shared RAM cache is off; a server opens an HTTP door, so it is a Unix socket in a private folder with a random
+key (Windows: a loopback port with the key);
 adapters are fixed when a server is made, so a new adapter means a new server over the same mapped weights.
 """
 
@@ -35,11 +36,11 @@ PREFILL_BATCH = 128
 # The router reads a question's last hidden state; longer questions are cut from the front.
 READER_TOKENS = 512
 TOP = 5
-SHARED_SLOT = 2
+SHARED_SLOT, OWN_SLOT = 0, 1
 
 
 class LlamaEngine:
-    """One mapped base; slot 0 is the bare base, slot 1 the first adapter, slot 2 every other one in turn."""
+    """One mapped base; slot 0 is the bare base and every other adapter in turn, slot 1 the first adapter."""
 
     name = "llama"
 
@@ -51,7 +52,7 @@ class LlamaEngine:
         self.context_tokens = context_tokens
         self._gguf = base.gguf
         self._adapters: list[str] = []
-        # Which adapter filled the cache of the shared slot.
+        # Who filled the cache of the shared slot: None is the base.
         self._sharing: str | None = None
         self._door = tempfile.mkdtemp(prefix="pz2-")
         self._server: Any = self._make([])
@@ -133,7 +134,7 @@ class LlamaEngine:
                     items.put(token)
             except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
                 # Whose words the shared slot holds is not known any more.
-                self._sharing = None
+                self._sharing = ""
                 items.put(error)
                 return True
             return stop()
@@ -156,7 +157,7 @@ class LlamaEngine:
             )
         return {
             "prompt": list(prompt),
-            "id_slot": min(self._adapters.index(adapter) + 1, SHARED_SLOT) if adapter else 0,
+            "id_slot": OWN_SLOT if self._adapters and adapter == self._adapters[0] else SHARED_SLOT,
             # Every request names every adapter: what is not named keeps its last scale.
             "lora": [{"id": number, "scale": 1.0 if key == adapter else 0.0} for number, key in enumerate(self._adapters)],
             "max_tokens": sampling.max_tokens,
@@ -173,7 +174,7 @@ class LlamaEngine:
         }
 
     def _cached(self, request: dict[str, Any], adapter: str | None) -> dict[str, Any]:
-        """The request with the cache allowed only where this adapter filled it. Called with the server held."""
+        """The request with the cache allowed only where the same speaker filled it. Called with the server held."""
         if request["id_slot"] != SHARED_SLOT:
             return request
         same, self._sharing = adapter == self._sharing, adapter
@@ -182,7 +183,7 @@ class LlamaEngine:
     def _make(self, adapters: Sequence[Path], reader: bool = False) -> Any:
         params = xllamacpp.CommonParams()
         params.model.path = str(self._gguf)
-        params.n_parallel = 1 if reader else 1 + min(len(adapters), SHARED_SLOT)
+        params.n_parallel = 2 if adapters else 1
         params.n_ctx = READER_TOKENS if reader else self.context_tokens * params.n_parallel
         params.n_batch = params.n_ubatch = READER_TOKENS if reader else PREFILL_BATCH
         params.cache_ram_mib = 0
