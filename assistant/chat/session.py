@@ -193,7 +193,7 @@ class Session:
         after = policy.after(route, asked.judgement, asked.complexity, speech.confidence, asked.able, settings)
         other: Speech | None = None
         if after.step == "hand over":
-            other, notices = self._successor(asked, after, speech, sampling)
+            other, notices, kept = self._successor(asked, after, speech, sampling)
             yield from notices
         else:
             self.live.found = found
@@ -201,14 +201,14 @@ class Session:
             # What was broken off after its first words is said to its end, when nobody takes over.
             if speech.hopeless:
                 yield from speak(self.live.engine, speech, sampling)
-            return _Said(speech, None, policy.KEEP if after.step == "hand over" else after)
+            return _Said(speech, None, kept if after.step == "hand over" else after)
         taken = replace(after, model=other.speaker.model, reason=_reason(after, other.speaker.model))
         yield self._chosen(other.speaker, asked, Route(other.speaker.model, after.trigger, taken.reason))
         yield from speak(self.live.engine, other, sampling)
         return _Said(other, speech, taken)
 
-    def _successor(self, asked: Asked, after: Next, draft: Speech, sampling: Sampling) -> tuple[Speech | None, list[Notice]]:
-        """Who takes over by the first words of its answer: for a complex question the specialist, else whoever is likeliest right."""
+    def _successor(self, asked: Asked, after: Next, draft: Speech, sampling: Sampling) -> tuple[Speech | None, list[Notice], Next]:
+        """Who takes over by its first words, of a complex question the specialist, else whoever is likeliest right; or why nobody does."""
         names = [after.model] if after.trigger == "complexity" else policy.candidates(asked.judgement, asked.able)[:AUDITIONS]
         notices: list[Notice] = []
         ready: dict[str, Speech] = {}
@@ -224,7 +224,7 @@ class Session:
             # Several auditions may have pushed it out of the memory again; whether it had been there counts.
             notices += self.live.speaker(chosen)[1]
             self.live.found = was_there[chosen]
-        return ready[chosen] if chosen else None, notices
+        return ready[chosen] if chosen else None, notices, policy.declined(heard)
 
     def _chosen(self, speaker: Speaker, asked: Asked, route: Route) -> RouteChosen:
         category = asked.judgement.category if asked.judgement else None
@@ -334,7 +334,7 @@ def _reply(asked: Asked, said: _Said, seconds: float) -> Reply:
         complexity=asked.complexity,
         escalated=handed or (route.trigger == "request" and speech.speaker.model not in policy.DEFAULTS),
         trigger=route.trigger,
-        reason=route.reason,
+        reason=f"{route.reason}{said.next.reason}" if said.next.step == "keep" else route.reason,
         tokens=count,
         first_token_seconds=first,
         seconds=seconds,

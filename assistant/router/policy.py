@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from assistant.core.settings import RouterSettings
@@ -121,6 +121,14 @@ def successor(after: Next, draft: float | None, heard: Mapping[str, float | None
     """
     able = {model: share for model, share in heard.items() if share is None or share >= unlikely}
     return next(iter(able), None) if after.trigger == "complexity" else likeliest(draft, able)
+
+
+def declined(heard: Mapping[str, float | None]) -> Next:
+    """The draft stays, with how likely those are right who were ``heard`` and do not take over."""
+    shares = [
+        f"{'the untouched base' if model == 'base' else model} with {share:.0%}" for model, share in heard.items() if share is not None
+    ]
+    return replace(KEEP, reason=f", and nobody takes over (by their first words: {', '.join(shares)})" if shares else "")
 
 
 def specialist_of(judgement: Judgement | None) -> str | None:
