@@ -145,6 +145,7 @@ class LlamaEngine:
                     self._server.handle_completions(self._cached(request, adapter), receive)
             items.put(None)
         except Exception as error:  # noqa: BLE001 - crosses a thread; the reader raises it
+            self._sharing = ""
             items.put(ModelError(f"llama.cpp could not answer ({error}).", "Try again; if it stays, set `engine: hf`."))
 
     def _request(self, prompt: Sequence[int], adapter: str | None, sampling: Sampling) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def declined(heard: Mapping[str, float | None]) -> Next:
     shares = [
         f"{'the untouched base' if model == 'base' else model} with {share:.0%}" for model, share in heard.items() if share is not None
     ]
-    return replace(KEEP, reason=f", and nobody takes over (by their first words: {', '.join(shares)})" if shares else "")
+    return replace(KEEP, reason=f", and nobody takes over (right by their first words: {', '.join(shares)})" if shares else "")
 
 
 def specialist_of(judgement: Judgement | None) -> str | None:

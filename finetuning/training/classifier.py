@@ -4,7 +4,6 @@ It takes a few minutes in this process, because reading the questions is all the
 """
 
 import itertools
-import json
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -69,7 +68,7 @@ def train(context: Context, promote: bool = False, **others: Any) -> Iterator[Ev
         probe = probes.fit(labelled["train"], base.name, base.sha256)
         judged = _judged(store, base, probe, labelled)
         document = {"model": MODEL, "version": version, "base": base.name, "rows": len(splits["train"]), **_document(judged)}
-        files.write_text(folder / FILE, json.dumps(probes.document(probe)) + "\n")
+        files.write_json(folder / FILE, probes.document(probe))
         files.write_json(folder / "report.json", document)
         store.finish(_card(paths, base, version, judged, promote, time.perf_counter() - started))
     finally:

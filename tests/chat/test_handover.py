@@ -138,7 +138,7 @@ def test_when_nobody_is_likely_right_the_draft_stays_and_one_line_says_so(sessio
     trained.confidences |= {"unified/0001": 0.2, "technical/0001": 0.1, "base": 0.05}
     reply, routes, notices = asked(session, "Which menu is it in?")
     assert reply.model == "unified" and len(routes) == 1
-    assert reply.reason.endswith(", and nobody takes over (by their first words: technical with 10%, the untouched base with 5%)")
+    assert reply.reason.endswith(", and nobody takes over (right by their first words: technical with 10%, the untouched base with 5%)")
     assert notices == ["Nobody here is likely to know this: the answer is right with 20%. Better look it up."]
 
 
