@@ -153,6 +153,8 @@ def begun(
         return None
     if together[0] > (rows := found.plan.recipe.batch_size):
         yield Notice(f"{together[0]} processes share batches of {rows} rows: some will be idle.", "warning")
+    if without := launch.left_out(together[1]):
+        yield Notice(without, "warning")
     model = found.plan.model
     version = Store(context.paths).reserve(model, plan.to_json(found.plan))
     run = runs.create(context.paths, model, version, found.plan.hash, promote, *together, trackers_asked)

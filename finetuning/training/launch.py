@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from assistant.core.errors import TrainingError, UsageError
 from assistant.core.paths import PROJECT, Paths, find
+from assistant.core.settings import read_yaml
+from assistant.engine import base as engines
 from finetuning.training import runs
 from finetuning.training.runs import Job, Run
 
@@ -32,18 +35,25 @@ def start(paths: Paths, run: Run) -> Run:
             _command(paths, run), cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(run), **_detached()
         )
     _yield_to_other_sessions(process.pid)
-    deadline = time.monotonic() + START_SECONDS * (4 if _several(run) else 1)
-    while time.monotonic() < deadline:
-        now = runs.read(paths, run.run)
-        if now.pid is not None:
+    seconds = START_SECONDS * (4 if _several(run) else 1)
+    deadline = time.monotonic() + seconds
+    ended = None
+    while ended is None and time.monotonic() < deadline:
+        # Looked at before its name: a process that names itself and ends at once has begun.
+        ended = process.poll()
+        if (now := runs.read(paths, run.run)).pid is not None:
             return now
-        if process.poll() is not None:
-            break
         time.sleep(0.05)
-    if (now := runs.read(paths, run.run)).pid is not None:
-        return now
+    path = folder / "trainer.log"
+    if ended is None:
+        raise TrainingError(
+            f"The trainer of {run.run} has not begun within {seconds:.0f} s: this machine is very busy.",
+            f"It may still begin, which `jobs` shows. Its words are in {path}.",
+        )
+    # Nothing is coming up any more, so it stands in nobody's way.
+    runs.write(paths, replace(runs.read(paths, run.run), launched=0.0))
     raise TrainingError(
-        f"The trainer of {run.run} did not start (status {process.poll()}).", f"Its last words are in {folder / 'trainer.log'}."
+        f"The trainer of {run.run} did not start (status {ended}). {_last_line(path)}".rstrip(), f"All it said is in {path}."
     )
 
 
@@ -56,8 +66,17 @@ def together(paths: Paths, processes: int | None, accelerate_config: str | None)
     path = find(accelerate_config, paths)
     if not path.is_file():
         raise UsageError(f"The file {path} does not exist.", "`accelerate config --config_file FILE` writes one.")
+    if read_yaml(path).get("distributed_type") == "DEEPSPEED" and not engines.installed("deepspeed"):
+        raise UsageError(f"{path} asks for DeepSpeed, which is not installed.", "Install it beside PZ2: `pip install deepspeed`.")
     # 0: as many as that file says.
     return processes or 0, str(path.absolute())
+
+
+def left_out(accelerate_config: str) -> str | None:
+    """What of a configuration given to ``accelerate launch`` is left out on this machine, in a sentence."""
+    if not accelerate_config or read_yaml(Path(accelerate_config)).get("distributed_type") != "FSDP" or engines.has_gpu():
+        return None
+    return "FSDP needs GPUs: without one each process holds the whole model, and only the rows are divided."
 
 
 def stop(paths: Paths, job: Job) -> None:
@@ -81,6 +100,11 @@ def disk_full(run: Run) -> TrainingError:
         "The disk is full; what was whole before is unharmed.",
         f"Free some space; `jobs resume {run.run}` goes on from the last checkpoint.",
     )
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _several(run: Run) -> bool:

@@ -281,6 +281,28 @@ def test_a_trainer_that_cannot_start_is_reported_with_its_log(ready, monkeypatch
     run = runs.create(ready.paths, "unified", "0001", "", False)
     with pytest.raises(TrainingError, match="did not start"):
         launch.start(ready.paths, run)
+    # It stands in nobody's way.
+    assert runs.newest(ready.paths, None).state == "stopped"
+
+
+def test_a_trainer_that_cannot_start_is_reported_with_its_last_words(ready, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    (python := tmp_path / "python").write_text("#!/bin/sh\necho first\necho No module named torch >&2\nexit 3\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(python))
+    with pytest.raises(TrainingError, match=r"did not start \(status 3\)\. No module named torch"):
+        launch.start(ready.paths, runs.create(ready.paths, "unified", "0001", "", False))
+
+
+def test_a_trainer_that_is_slow_to_come_up_is_not_called_dead(ready, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    (python := tmp_path / "python").write_text("#!/bin/sh\nsleep 3\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(python))
+    monkeypatch.setattr(launch, "START_SECONDS", 0.3)
+    with pytest.raises(TrainingError, match="has not begun within 0 s: this machine is very busy"):
+        launch.start(ready.paths, runs.create(ready.paths, "unified", "0001", "", False))
+    assert runs.newest(ready.paths, None).state == "starting"
 
 
 def test_the_window_that_trains_loads_no_torch():

@@ -139,6 +139,23 @@ def test_a_configuration_of_accelerate_is_handed_on(paths):
     assert f"--config_file {path} --module" in command and "--num_processes" not in command
 
 
+def test_what_a_configuration_of_accelerate_asks_for_in_vain_is_said(paths, monkeypatch):
+    path = paths.root / "several.yaml"
+    monkeypatch.setattr(launch.engines, "has_gpu", lambda: False)
+    path.write_text("distributed_type: FSDP\n", encoding="utf-8")
+    assert "FSDP needs GPUs" in launch.left_out(str(path))
+    assert launch.left_out("") is None
+    path.write_text("distributed_type: MULTI_CPU\n", encoding="utf-8")
+    assert launch.left_out(str(path)) is None
+    path.write_text("distributed_type: [\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"several\.yaml, line"):
+        launch.together(paths, None, str(path))
+    monkeypatch.setattr(launch.engines, "installed", lambda package: False)
+    path.write_text("distributed_type: DEEPSPEED\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="DeepSpeed, which is not installed"):
+        launch.together(paths, None, str(path))
+
+
 def test_a_wrong_number_of_processes_or_a_missing_file_is_a_sentence(paths):
     assert launch.together(paths, None, None) == (1, "")
     with pytest.raises(UsageError, match="'processes' is 0"):
