@@ -20,10 +20,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
+
+from assistant.core import spinning  # noqa: E402
+
+os.environ.update(spinning.shortly(os.environ))
 
 import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402

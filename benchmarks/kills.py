@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
+
+from assistant.core import spinning  # noqa: E402
+
+os.environ.update(spinning.shortly(os.environ))
 
 import numpy  # noqa: E402
 from safetensors.numpy import load_file  # noqa: E402

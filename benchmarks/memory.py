@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "384")
 # Read when a process starts: the cells are processes of their own.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4000000")
@@ -26,6 +24,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
+
+from assistant.core import spinning  # noqa: E402
+
+os.environ.update(spinning.shortly(os.environ))
 
 from assistant.core import paths as places  # noqa: E402
 from assistant.core import settings as configuration  # noqa: E402

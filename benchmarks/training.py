@@ -17,12 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
+
+from assistant.core import spinning  # noqa: E402
+
+os.environ.update(spinning.shortly(os.environ))
 
 import torch  # noqa: E402
 from transformers import PrinterCallback, TrainerCallback  # noqa: E402

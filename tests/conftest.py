@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from assistant.core import spinning
 from assistant.core.paths import Paths, prepare
 
-# Threads that spin while they wait would take the processor of a trainer beside them; read when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that spin for long would take the processor of a trainer beside them; read when torch is first imported.
+os.environ.update(spinning.shortly(os.environ))
 # Of files that run at once each has its share of the processors; a trainer, which yields to all others, would wait for them.
 workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if workers > 1:

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read once, when the library is loaded: how long its waiting threads spin before they give the core up. Beside other work the default
-# made answers 25 times slower; on an idle machine 100 costs 17% and 5,000 costs 3% (docs/LOG.md).
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+from assistant.core import spinning
+
+os.environ.update(spinning.shortly(os.environ))
 
 import xllamacpp
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from assistant.core import spinning
 from assistant.core.errors import TrainingError, UsageError
 from assistant.core.paths import PROJECT, Paths, find
 from assistant.core.settings import read_yaml
@@ -129,22 +130,20 @@ def _command(paths: Paths, run: Run) -> list[str]:
 
 def _environment(run: Run) -> dict[str, str]:
     threads = max(1, (os.cpu_count() or 1) // run.processes) if run.processes > 1 else 0
-    return {
+    environment = {
         **os.environ,
         # Processes that share the cores would fight for them with as many threads each as there are cores.
         **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # Threads that wait must sleep: spinning ones at the lowest priority fell from 280 to 29 tokens/s beside other work. A few
-        # microseconds of spinning first make small batches 1.4 times as fast on an idle machine (docs/LOG.md).
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "5000"),
         # oneDNN keeps the programs of so many sizes of product, each of some 0.7 MB (docs/LOG.md).
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "384"),
         # glibc gives larger blocks than this back at once. In its heap, batches of many widths left a third of the memory in holes.
         "MALLOC_MMAP_THRESHOLD_": os.environ.get("MALLOC_MMAP_THRESHOLD_", "4000000"),
     }
+    # Threads that spin for long at the lowest priority fell from 280 to 29 tokens/s beside other work (docs/LOG.md).
+    return {"OMP_WAIT_POLICY": "PASSIVE", **environment, **spinning.shortly(environment)}
 
 
 def _yield_to_other_sessions(pid: int) -> None:

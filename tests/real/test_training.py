@@ -38,12 +38,6 @@ FACTS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sleeping_threads():
-    # Ours beside a trainer: threads that spin while they wait would take its processor.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 @pytest.fixture(scope="module")
 def root(base_folder, tmp_path_factory) -> Paths:
     paths = Paths(tmp_path_factory.mktemp("training"))
